@@ -1,0 +1,282 @@
+//! Wake-ups between processes: an "I sleep" word in shared memory and an eventfd made before the fork.
+//!
+//! One [`Bell`] per sleeping process. Whoever has published something for it rings; as long as it is awake, that is one
+//! fence and one load, no system call. Any number of processes may ring, one sleeps.
+//!
+//! # Protocol
+//! ```text
+//! sleeper: announce (word = 1, fence) -> look at all rings once more -> empty: sleep on the eventfd, else retract
+//! waker:   publish -> ring (fence, word == 1? then word = 0 and write the eventfd)
+//! ```
+//!
+//! # Invariants
+//! I1  only the sleeper sets the word to 1, so after a waker has swapped it to 0 no other waker makes a system call
+//! I2  a sleeper never sleeps without having looked at its rings between `announce` and `sleep`
+//! I3  a waker killed between swap and eventfd write loses one wake-up: the sleeper's timeout bounds what that costs
+//! I4  a wake-up may be spurious (the count of an eventfd outlives the reason), never missing
+//!
+//! # Ordering
+//! | edge   | sleeper                           | waker                             | makes visible            |
+//! |--------|-----------------------------------|-----------------------------------|--------------------------|
+//! | SYNC W | word.store, fence, `written`.load | `written`.store, fence, word.load | one's store to the other |
+//!
+//! Both fences are SeqCst, in `announce` and in `claim`. So at least one of the two loads sees the other side's
+//! store: the waker sees the sleeper, or the sleeper the record. If relaxed: both look too early, and the sleeper
+//! sleeps with a record in its ring.
+//!
+//! The word carries no data, so its own accesses are Relaxed; the record's bytes travel by SYNC P of the ring.
+//!
+//! # Progress
+//! ring, announce, retract: wait-free.
+
+use core::ptr::NonNull;
+use core::time::Duration;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+
+use crate::region::{LayoutError, Region};
+use crate::sync::{AtomicU32, LINE, Ordering, fence};
+
+/// The "I sleep" word of one process, on a cache line of its own.
+#[repr(C, align(64))]
+pub struct WakeWord {
+    asleep: AtomicU32,
+}
+
+const _: () = assert!(align_of::<WakeWord>() == LINE);
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<WakeWord>() == LINE && Bell::BYTES == LINE);
+
+impl WakeWord {
+    /// A word that says "awake".
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self { asleep: AtomicU32::new(0) }
+    }
+
+    /// Sleeper: from now on wakers ring. Look at all rings after this and before sleeping.
+    pub fn announce(&self) {
+        self.asleep.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // SYNC W
+    }
+
+    /// Sleeper: awake again.
+    pub fn retract(&self) {
+        self.asleep.store(0, Ordering::Relaxed);
+    }
+
+    /// Waker, after publishing: whether the sleeper must be woken, and by this caller.
+    pub fn claim(&self) -> bool {
+        fence(Ordering::SeqCst); // SYNC W
+        // The load alone serves the busy case; the swap picks one of several wakers.
+        self.asleep.load(Ordering::Relaxed) != 0 && self.asleep.swap(0, Ordering::Relaxed) != 0
+    }
+}
+
+/// Why `sleep` came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Somebody rang, or a signal came: look at the rings.
+    Rung,
+    /// The time is over.
+    TimedOut,
+}
+
+/// One process's wake-up: its word in shared memory and its eventfd. A handle; it owns neither.
+#[derive(Clone, Debug)]
+pub struct Bell {
+    word: NonNull<WakeWord>,
+    fd: RawFd,
+}
+
+// SAFETY: the word is an atomic and an eventfd may be used by any thread.
+unsafe impl Send for Bell {}
+// SAFETY: as above.
+unsafe impl Sync for Bell {}
+
+impl Bell {
+    /// Region bytes of one bell.
+    pub const BYTES: usize = size_of::<WakeWord>();
+
+    /// Longest single sleep; also keeps every `Duration` inside the range of the system call.
+    const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 3600);
+
+    /// Sets the word at the start of `region` to "awake".
+    pub fn init(region: Region) -> Result<(), LayoutError> {
+        let word = region.head::<WakeWord>()?;
+        // SAFETY: aligned and inside the region (`head`), mapped while it is in use; any bytes are a value of an
+        // atomic.
+        unsafe { word.as_ref() }.retract();
+        Ok(())
+    }
+
+    /// Joins the word at the start of `region` and the eventfd of the same process.
+    ///
+    /// # Safety
+    ///
+    /// `fd` is an eventfd of [`new_eventfd`] that stays open as long as this bell or a clone is in use.
+    pub unsafe fn attach(region: Region, fd: RawFd) -> Result<Self, LayoutError> {
+        Ok(Self { word: region.head()?, fd })
+    }
+
+    /// Sleeper: from now on wakers ring. Look at all rings after this and before sleeping.
+    pub fn announce(&self) {
+        self.word().announce();
+    }
+
+    /// Sleeper: awake again, without having slept.
+    pub fn retract(&self) {
+        self.word().retract();
+    }
+
+    /// Supervisor: the sleeper died, its successor starts awake.
+    pub fn reset(&self) {
+        self.word().retract();
+    }
+
+    /// Sleeper, after `announce` and a look at the rings: blocks until somebody rings, a signal comes or time is over.
+    ///
+    /// Longer than a day counts as a day. Comes back awake: word cleared, eventfd drained.
+    pub fn sleep(&self, timeout: Option<Duration>) -> Result<Woken, Errno> {
+        let woken = self.wait(timeout);
+        self.drain();
+        self.retract();
+        woken
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> Result<Woken, Errno> {
+        let timeout = timeout.map(|limit| TimeSpec::from_duration(limit.min(Self::LONGEST_SLEEP)));
+        let mut polled = [PollFd::new(self.eventfd(), PollFlags::POLLIN)];
+        match ppoll(&mut polled, timeout, None) {
+            Ok(0) => Ok(Woken::TimedOut),
+            Ok(_) => match polled[0].revents() {
+                Some(flags) if flags.contains(PollFlags::POLLIN) => Ok(Woken::Rung),
+                _ => Err(Errno::EBADF),
+            },
+            Err(Errno::EINTR) => Ok(Woken::Rung),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Sleeper: takes the count of the eventfd without blocking.
+    pub fn drain(&self) {
+        let mut count = [0; 8];
+        // EAGAIN says that there was nothing to take; an eventfd of the contract gives no other error.
+        let _ = nix::unistd::read(self.eventfd(), &mut count);
+    }
+
+    /// Waker, after publishing: wakes the sleeper if it sleeps. True if that took a system call.
+    pub fn ring(&self) -> bool {
+        let claimed = self.word().claim();
+        if claimed {
+            // EAGAIN says that the count is at its maximum: the sleeper is woken by what is there.
+            let _ = nix::unistd::write(self.eventfd(), &1_u64.to_ne_bytes());
+        }
+        claimed
+    }
+
+    /// The eventfd, for an event loop that sleeps on several sources.
+    pub fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    fn word(&self) -> &WakeWord {
+        // SAFETY: `attach` has checked alignment and length, the region is mapped while the bell is in use.
+        unsafe { self.word.as_ref() }
+    }
+
+    fn eventfd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open as long as the bell is in use, by the contract of `attach`.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
+/// Makes an eventfd for a bell: non-blocking, kept over `fork`, closed by `exec`.
+pub fn new_eventfd() -> Result<OwnedFd, Errno> {
+    EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC).map(OwnedFd::from)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    /// Memory and descriptor of one bell.
+    struct Home(Box<WakeWord>, OwnedFd);
+
+    impl Home {
+        fn new() -> Self {
+            Self(Box::new(WakeWord { asleep: AtomicU32::new(9) }), new_eventfd().unwrap())
+        }
+
+        fn bell(&mut self) -> Bell {
+            let base = NonNull::from(self.0.as_mut()).cast();
+            // SAFETY: the box's memory, kept by the test.
+            let region = unsafe { Region::from_raw(base, Bell::BYTES) };
+            Bell::init(region).unwrap();
+            // SAFETY: the descriptor is kept by the test.
+            unsafe { Bell::attach(region, self.1.as_raw_fd()) }.unwrap()
+        }
+    }
+
+    #[test]
+    fn a_busy_peer_costs_no_system_call() {
+        let mut home = Home::new();
+        let bell = home.bell();
+        assert!(!bell.ring());
+        bell.announce();
+        bell.retract();
+        assert!(!bell.ring());
+    }
+
+    #[test]
+    fn the_first_waker_rings_and_the_sleeper_wakes() {
+        let mut home = Home::new();
+        let bell = home.bell();
+        bell.announce();
+        let waker = bell.clone();
+        assert!(waker.ring());
+        assert!(!waker.ring(), "already woken");
+        assert_eq!(bell.sleep(None), Ok(Woken::Rung));
+        bell.announce();
+        assert_eq!(bell.sleep(Some(Duration::from_micros(300))), Ok(Woken::TimedOut), "the count was drained");
+        assert!(!bell.ring(), "awake after the time was over");
+    }
+
+    #[test]
+    fn a_sleeping_process_is_woken_by_another_thread() {
+        let mut home = Home::new();
+        let bell = home.bell();
+        bell.announce();
+        std::thread::scope(|scope| {
+            let waker = bell.clone();
+            scope.spawn(move || assert!(waker.ring()));
+            assert_eq!(bell.sleep(Some(Duration::from_secs(20))), Ok(Woken::Rung));
+        });
+    }
+
+    #[test]
+    fn a_descriptor_that_is_none_is_an_error_not_a_spin() {
+        let mut home = Home::new();
+        let good = home.bell();
+        let bad = Bell { word: good.word, fd: 1 << 20 };
+        bad.announce();
+        assert_eq!(bad.sleep(None), Err(Errno::EBADF));
+    }
+
+    #[test]
+    fn the_longest_timeout_is_accepted() {
+        let mut home = Home::new();
+        let bell = home.bell();
+        bell.announce();
+        bell.ring();
+        assert_eq!(bell.sleep(Some(Duration::MAX)), Ok(Woken::Rung));
+    }
+}
