@@ -1,0 +1,39 @@
+//! The JSON dialect of the bus: lenient in what it reads, one fixed form in what it writes.
+//!
+//! Deployed scripts and peers rely on what json-c accepts: quotes of either kind, trailing commas, comments,
+//! `NaN`, `007`, raw control characters, bytes that are not UTF-8, text after the first complete value.
+//!
+//! Why `serde_json` does not carry it: a `serde_json::Value` holds only UTF-8 strings and finite JSON numbers,
+//! so bytes >= 0x80 of another charset, `NaN`, `1.` and `-.5` have no place in it. The text would have to be
+//! transcoded to strict JSON and the tree transcoded back, which is a full scanner plus two copies; and with
+//! `arbitrary_precision` an object with the member `$serde_json::private::Number` is taken for a number, which
+//! a remote sender could use. So the scanner is ours and as small as it can be, over `memchr` for the long
+//! runs and the standard library for float syntax, and `serde_json` is the judge in the tests: on strict JSON
+//! both must agree.
+//!
+//! | file     | concern                                                                       |
+//! |----------|-------------------------------------------------------------------------------|
+//! | `value`  | [`Value`], [`Object`]: what a parsed payload looks like, and edits on it      |
+//! | `scan`   | tokens: blanks, comments, strings, numbers, words; where the text ends        |
+//! | `number` | which characters form a number, and its canonical text                        |
+//! | `text`   | a string token and its unescaped bytes                                        |
+//! | `parse`  | the grammar, once, for any kind of result                                     |
+//! | `peek`   | the grammar with one top-level member as the result: no tree                  |
+//! | `write`  | serialisation                                                                 |
+
+mod error;
+mod number;
+mod parse;
+mod peek;
+mod scan;
+mod text;
+mod value;
+mod write;
+
+pub use error::{Cause, JsonError};
+pub use parse::MAX_DEPTH;
+pub(super) use peek::member_text;
+pub(super) use value::leading_int;
+pub use value::{Object, Value};
+pub(super) use write::write_object_noting;
+pub use write::{write, write_string};
