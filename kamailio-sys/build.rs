@@ -11,6 +11,8 @@
 
 #[path = "build/info.rs"]
 mod info;
+#[path = "build/layout.rs"]
+mod layout;
 
 use info::{Define, Info};
 use std::env;
@@ -40,6 +42,7 @@ fn run() -> Result<(), String> {
     host.check_loader_strings(&info)?;
     host.generate_bindings()?;
     host.compile_shim()?;
+    host.compile_layout_table()?;
     announce(&info, &host.headers)
 }
 
@@ -79,7 +82,7 @@ impl Host {
 
     /// Refuses to go on unless the defines give exactly the two strings that the loader will compare.
     fn check_loader_strings(&self, info: &Info) -> Result<(), String> {
-        let expanded = self.compiler().file("c/version.c").try_expand().map_err(|error| c_error(&error))?;
+        let expanded = self.compiler().file("c/version.c").try_expand().map_err(|_| refused("c/version.c"))?;
         let expanded = String::from_utf8_lossy(&expanded);
         for (symbol, expected) in
             [("kz_module_version", info.loader_version()), ("kz_module_flags", info.loader_flags())]
@@ -124,7 +127,18 @@ impl Host {
             .file(self.statics())
             .include(".")
             .try_compile("kz_shim")
-            .map_err(|error| c_error(&error))
+            .map_err(|_| refused("the shim"))
+    }
+
+    /// A library of its own, with constants only: `tests/layout.rs` links it without the server's symbols.
+    fn compile_layout_table(&self) -> Result<(), String> {
+        let list = fs::read_to_string("build/layout.list").map_err(|error| format!("build/layout.list: {error}"))?;
+        let (c, rust) = layout::tables(&list)?;
+        let c_file = self.out.join("layout.c");
+        for (file, text) in [(&c_file, c), (&self.out.join("layout.rs"), rust)] {
+            fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        self.compiler().file(c_file).try_compile("kz_layout").map_err(|_| refused("the layout table"))
     }
 }
 
@@ -234,6 +248,7 @@ fn no_compiler() -> String {
     "no C compiler: apt-get install gcc libc6-dev".into()
 }
 
-fn c_error(error: &cc::Error) -> String {
-    format!("the C compiler refused the shim: {error}")
+/// cc has already passed the compiler's own messages on, as warnings.
+fn refused(what: &str) -> String {
+    format!("the C compiler refused {what}, for the reason above")
 }

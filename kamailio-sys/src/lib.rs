@@ -17,9 +17,12 @@ pub const PARAM_USE_FUNC: c_uint = 1 << 31;
 ///
 /// C symbols linked into a module are hidden, so the module exports its own static of this type:
 ///
-/// ```ignore
+/// ```
+/// # #![allow(non_upper_case_globals)]
+/// use kamailio_sys::{CStrPtr, kz_module_version};
+///
 /// #[unsafe(no_mangle)]
-/// static module_version: CStrPtr = CStrPtr::new(&raw const kamailio_sys::kz_module_version);
+/// static module_version: CStrPtr = CStrPtr::new(&raw const kz_module_version);
 /// ```
 #[repr(transparent)]
 pub struct CStrPtr(*const c_char);
@@ -34,11 +37,11 @@ impl CStrPtr {
 // SAFETY: the pointer leads to a C constant, which nothing ever writes.
 unsafe impl Sync for CStrPtr {}
 
-/// The integer in a [`pv_value_t`]: an `int` in older releases, a `long` in newer ones.
+/// The integer in a [`pv_value_t`]: an `int` up to 5.6, a `long` since 5.7.
 #[cfg(not(kam_pv_long))]
 pub type PvInt = core::ffi::c_int;
 
-/// The integer in a [`pv_value_t`]: an `int` in older releases, a `long` in newer ones.
+/// The integer in a [`pv_value_t`]: an `int` up to 5.6, a `long` since 5.7.
 #[cfg(kam_pv_long)]
 pub type PvInt = core::ffi::c_long;
 
