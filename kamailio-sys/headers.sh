@@ -1,8 +1,8 @@
 #!/bin/sh
 # Puts the C headers of the installed Kamailio into target/kamailio-headers/<version>/.
 #
-#   headers.sh                          the installed release, from the system's own apt sources
-#   headers.sh VERSION "deb-src LINE"   another release, from the one source line given
+#   headers.sh                      the installed release, from the system's own apt sources
+#   headers.sh VERSION URL SHA256   another release, from its upstream tarball
 #
 # Debian ships no header package, so the headers come out of the source package. apt works in a private
 # directory: the system's configuration, lists and cache are read or left alone, never written, and root is not
@@ -59,13 +59,23 @@ source_version() {
             index(upstream, want) == 1 && substr(upstream, length(want) + 1) !~ /^[0-9.]/ { print; exit }'
 }
 
-fetch_tarball() {
+fetch_source_package() {
+    system_sources
     apt-get -qq update >"$apt/log" 2>&1 || true # a dead third-party source must not stop us; the next line judges
     package=$(source_version "$version")
-    [ -n "$package" ] || die "no apt source offers the source of kamailio $version ($(tail -n 1 "$apt/log"))"
+    [ -n "$package" ] || die "no apt source offers the source of kamailio $version $(last_complaint)"
     # --tar-only: some mirrors lack the upstream signature that the .dsc lists, which would fail the download.
     (cd "$apt" && apt-get -qq source --download-only --tar-only "kamailio=$package") >"$apt/log" 2>&1 ||
-        die "cannot download the source of kamailio $package: $(tail -n 1 "$apt/log")"
+        die "cannot download the source of kamailio $package $(last_complaint)"
+}
+
+fetch_tarball() {
+    /usr/lib/apt/apt-helper download-file "$1" "$apt/kamailio_$version.tar.gz" "SHA256:$2" >"$apt/log" 2>&1 ||
+        die "cannot download $1 $(last_complaint)"
+}
+
+last_complaint() {
+    sed -n 's/^[EW]: \(.*\)/(\1)/p' "$apt/log" | tail -n 1
 }
 
 unpack_headers() {
@@ -73,7 +83,7 @@ unpack_headers() {
     mkdir "$apt/headers"
     tar -xf "$tarball" -C "$apt/headers" --wildcards --strip-components=2 '*/src/core/*.h' '*/src/lib/srdb1/*.h' \
         '*/src/modules/tm/*.h' '*/src/modules/presence/*.h' 2>"$apt/log" ||
-        die "cannot unpack $(basename "$tarball"): $(tail -n 1 "$apt/log")"
+        die "cannot unpack ${tarball##*/}: $(tail -n 1 "$apt/log")"
     mv "$apt/headers" "$cache/$version"
 }
 
@@ -81,7 +91,7 @@ version=${1:-$(installed_version)}
 [ -n "$version" ] || die 'cannot tell the version of kamailio: "kamailio -I" printed no Version line'
 [ -e "$cache/$version/core/sr_module.h" ] && exit 0
 for tool in apt-get apt-cache tar awk; do
-    command -v "$tool" >/dev/null || die "$tool is missing: set KAMAILIO_HEADERS to the src/ folder of Kamailio $version"
+    command -v "$tool" >/dev/null || die "$tool is missing: set KAMAILIO_HEADERS to the src folder of Kamailio $version"
 done
 
 mkdir -p "$cache"
@@ -89,10 +99,9 @@ apt=$(mktemp -d "$cache/.fetch.XXXXXX")
 trap 'rm -rf "$apt"' EXIT
 trap 'exit 1' HUP INT TERM
 configure_apt
-if [ $# -gt 1 ]; then
-    printf '%s\n' "$2" >"$apt/sources/given.list"
+if [ $# -eq 3 ]; then
+    fetch_tarball "$2" "$3"
 else
-    system_sources
+    fetch_source_package
 fi
-fetch_tarball
 unpack_headers
