@@ -14,6 +14,8 @@
 //! All `unsafe` of the project outside the Kamailio boundary lives in this crate; its proofs rest on the invariants at
 //! the head of each file.
 
+#[cfg(loom)]
+pub mod model;
 pub mod region;
 pub mod ring;
 mod sync;

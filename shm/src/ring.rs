@@ -30,11 +30,11 @@
 //! ```
 //!
 //! # Ordering
-//! | edge   | release                    | acquire                             | makes visible     | if relaxed        |
-//! |--------|----------------------------|-------------------------------------|-------------------|-------------------|
-//! | SYNC I | `init`: magic.store        | `Shared::attach`: magic.load        | capacity, cursors | ring refused      |
-//! | SYNC P | `publish`: written.store   | `refresh_written`: written.load     | record, PAD       | junk is read      |
-//! | SYNC F | `confirm`: confirmed.store | `refresh_confirmed`: confirmed.load | consumer is done  | overwritten early |
+//! | edge   | release                    | acquire                             | makes visible    | if relaxed        |
+//! |--------|----------------------------|-------------------------------------|------------------|-------------------|
+//! | SYNC I | `init`: magic.store        | `Shared::attach`: magic.load        | capacity         | ring refused      |
+//! | SYNC P | `publish`: written.store   | `refresh_written`: written.load     | record, PAD      | junk is read      |
+//! | SYNC F | `confirm`: confirmed.store | `refresh_confirmed`: confirmed.load | consumer is done | overwritten early |
 //!
 //! A side keeps its own cursors in private memory (nobody else writes them, I1) and a copy of the other side's, which
 //! it refreshes only when the copy says "full" or "empty". `sent` is mirrored Relaxed for monitors; nobody acts on
@@ -147,6 +147,24 @@ pub enum Corrupt {
         /// `sent` of this consumer.
         sent: u64,
     },
+}
+
+/// Builds the loom objects of a ring of `capacity` bytes in `region`; without loom any memory will do.
+///
+/// # Safety
+///
+/// The region has `bytes_for(capacity)` bytes, starts at a multiple of 64 and is not in use yet.
+#[cfg(loom)]
+pub(crate) unsafe fn place(region: Region, capacity: usize) {
+    let fixed = Fixed { magic: AtomicU64::new(0), version: AtomicU32::new(0), capacity: AtomicU32::new(0) };
+    let cursor = || Line(AtomicU64::new(0));
+    let header = Header { fixed: Line(fixed), written: cursor(), confirmed: cursor(), sent: cursor() };
+    // SAFETY: inside the region and aligned, by the caller's contract.
+    unsafe { region.base().cast::<Header>().write(header) };
+    // SAFETY: as above.
+    let shadow = unsafe { region.base().add(size_of::<Header>() + capacity) };
+    // SAFETY: as above; `bytes_for` counts one shadow per line.
+    unsafe { Shadow::at(shadow).place(capacity / LINE) };
 }
 
 /// Why a record was not pushed.

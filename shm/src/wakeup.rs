@@ -16,9 +16,9 @@
 //! I4  a wake-up may be spurious (the count of an eventfd outlives the reason), never missing
 //!
 //! # Ordering
-//! | edge   | sleeper                           | waker                             | makes visible            |
-//! |--------|-----------------------------------|-----------------------------------|--------------------------|
-//! | SYNC W | word.store, fence, `written`.load | `written`.store, fence, word.load | one's store to the other |
+//! | edge   | sleeper                          | waker                             | makes visible            |
+//! |--------|----------------------------------|-----------------------------------|--------------------------|
+//! | SYNC W | word.swap, fence, `written`.load | `written`.store, fence, word.load | one's store to the other |
 //!
 //! Both fences are SeqCst, in `announce` and in `claim`. So at least one of the two loads sees the other side's
 //! store: the waker sees the sleeper, or the sleeper the record. If relaxed: both look too early, and the sleeper
@@ -41,7 +41,8 @@ use nix::sys::time::TimeSpec;
 use crate::region::{LayoutError, Region};
 use crate::sync::{AtomicU32, LINE, Ordering, fence};
 
-/// The "I sleep" word of one process, on a cache line of its own.
+/// The "I sleep" word of one process, on a cache line of its own. A new one says "awake".
+#[derive(Default)]
 #[repr(C, align(64))]
 pub struct WakeWord {
     asleep: AtomicU32,
@@ -52,15 +53,10 @@ const _: () = assert!(align_of::<WakeWord>() == LINE);
 const _: () = assert!(size_of::<WakeWord>() == LINE && Bell::BYTES == LINE);
 
 impl WakeWord {
-    /// A word that says "awake".
-    #[cfg(loom)]
-    pub fn new() -> Self {
-        Self { asleep: AtomicU32::new(0) }
-    }
-
     /// Sleeper: from now on wakers ring. Look at all rings after this and before sleeping.
     pub fn announce(&self) {
-        self.asleep.store(1, Ordering::Relaxed);
+        // A swap, so that the changes of the word form one chain that the models can follow.
+        self.asleep.swap(1, Ordering::Relaxed);
         fence(Ordering::SeqCst); // SYNC W
     }
 
