@@ -87,9 +87,9 @@ impl Host {
         for (symbol, expected) in
             [("kz_module_version", info.loader_version()), ("kz_module_flags", info.loader_flags())]
         {
-            let built = string_constant(&expanded, symbol);
-            if built.as_deref() != Some(expected.as_str()) {
-                return Err(format!("{symbol}: the headers give {built:?}, but kamailio -I says {expected:?}"));
+            let built = string_constant(&expanded, symbol).unwrap_or_default();
+            if built != expected {
+                return Err(format!("{symbol}: the headers give \"{built}\", but kamailio -I says \"{expected}\""));
             }
         }
         Ok(())
@@ -146,7 +146,7 @@ fn watch_inputs() {
     for file in ["build.rs", "build", "c"] {
         println!("cargo::rerun-if-changed={file}");
     }
-    for variable in ["KAMAILIO_INFO", "KAMAILIO_BIN", "KAMAILIO_HEADERS", "PATH"] {
+    for variable in ["KAMAILIO_INFO", "KAMAILIO_BIN", "KAMAILIO_HEADERS"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
 }
@@ -198,14 +198,11 @@ fn headers(info: &Info) -> Result<PathBuf, String> {
     folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))
 }
 
-/// Tells the crate, and the packages that depend on it, what was built for.
+/// Tells the crate (`kam_*`), and the build scripts of those that depend on it (`DEP_KAMAILIO_*`), what was built for.
 fn announce(info: &Info, headers: &Path) -> Result<(), String> {
-    let pv_long = pv_integer_is_long(headers)?;
-    for (cfg, holds) in [("kam_pv_long", pv_long), ("kam_61", info.number >= 6_001_000)] {
-        println!("cargo::rustc-check-cfg=cfg({cfg})");
-        if holds {
-            println!("cargo::rustc-cfg={cfg}");
-        }
+    println!("cargo::rustc-check-cfg=cfg(kam_pv_long)");
+    if pv_integer_is_long(headers)? {
+        println!("cargo::rustc-cfg=kam_pv_long");
     }
     println!("cargo::metadata=version={}", info.version);
     println!("cargo::metadata=versionval={}", info.number);

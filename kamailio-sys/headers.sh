@@ -63,19 +63,20 @@ fetch_source_package() {
     system_sources
     apt-get -qq update >"$apt/log" 2>&1 || true # a dead third-party source must not stop us; the next line judges
     package=$(source_version "$version")
-    [ -n "$package" ] || die "no apt source offers the source of kamailio $version $(last_complaint)"
+    [ -n "$package" ] || die "no apt source offers the source of kamailio $version$(complaint)"
     # --tar-only: some mirrors lack the upstream signature that the .dsc lists, which would fail the download.
     (cd "$apt" && apt-get -qq source --download-only --tar-only "kamailio=$package") >"$apt/log" 2>&1 ||
-        die "cannot download the source of kamailio $package $(last_complaint)"
+        die "cannot download the source of kamailio $package$(complaint)"
 }
 
 fetch_tarball() {
     /usr/lib/apt/apt-helper download-file "$1" "$apt/kamailio_$version.tar.gz" "SHA256:$2" >"$apt/log" 2>&1 ||
-        die "cannot download $1 $(last_complaint)"
+        die "cannot download $1$(complaint)"
 }
 
-last_complaint() {
-    sed -n 's/^[EW]: \(.*\)/(\1)/p' "$apt/log" | tail -n 1
+# apt's first error or warning, ready to be appended to a line of ours.
+complaint() {
+    sed -n 's/^[EW]: \(.*\)/ (\1)/p' "$apt/log" | head -n 1
 }
 
 unpack_headers() {
