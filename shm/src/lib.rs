@@ -3,17 +3,20 @@
 //! This crate knows neither Kamailio nor AMQP. Memory is mapped before the fork by whoever uses the crate; here it is
 //! only offsets and lengths, never pointers, so the same ring works at another address in every process.
 //!
-//! | file        | what it holds                                                                 |
-//! |-------------|-------------------------------------------------------------------------------|
-//! | `region.rs` | [`Region`]: a span of mapped memory, cut into aligned parts                   |
-//! | `ring.rs`   | [`ring`]: one producer, one consumer, variable-length records, three cursors  |
-//! | `wakeup.rs` | [`Bell`]: "I sleep" word and eventfd, so that a busy peer costs no system call |
-//! | `words.rs`  | [`Words`]: atomic words: flags, counters, sequence numbers                    |
-//! | `sync.rs`   | the one switch between the atomics of `core` and those of loom                |
+//! | file         | what it holds                                                                 |
+//! |--------------|-------------------------------------------------------------------------------|
+//! | `region.rs`  | [`Region`]: a span of mapped memory, cut into aligned parts                   |
+//! | `ring.rs`    | [`ring`]: one producer, one consumer, variable-length records, three cursors  |
+//! | `wakeup.rs`  | [`Bell`]: "I sleep" word and eventfd, so that a busy peer costs no system call |
+//! | `words.rs`   | [`Words`]: atomic words: flags, counters, sequence numbers                    |
+//! | `mapping.rs` | `Mapping` (feature `mapping`): shared memory for tests, benches and tools     |
+//! | `sync.rs`    | the one switch between the atomics of `core` and those of loom                |
 //!
 //! All `unsafe` of the project outside the Kamailio boundary lives in this crate; its proofs rest on the invariants at
 //! the head of each file.
 
+#[cfg(all(feature = "mapping", not(loom)))]
+pub mod mapping;
 #[cfg(loom)]
 pub mod model;
 pub mod region;
@@ -22,6 +25,8 @@ mod sync;
 pub mod wakeup;
 pub mod words;
 
+#[cfg(all(feature = "mapping", not(loom)))]
+pub use mapping::{MapError, Mapping};
 pub use region::{LayoutError, Region};
 pub use ring::{Consumer, Corrupt, Producer, PushError, Record, Reservation};
 pub use wakeup::{Bell, WakeWord, Woken, new_eventfd};
