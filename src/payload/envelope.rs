@@ -7,7 +7,8 @@ use super::error::PayloadError;
 use super::json::{Object, Value, write_object_noting, write_string};
 
 const MSG_ID: &[u8] = b"Msg-ID";
-const SERVER_ID: &[u8] = b"Server-ID";
+/// The member that holds the address for a reply.
+pub(super) const SERVER_ID: &[u8] = b"Server-ID";
 
 /// Values of the fields that are added when the payload has none of its own (or `null`).
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::envelope::object;
+use super::envelope::{SERVER_ID, object};
 use super::error::PayloadError;
 use super::json::{JsonError, Value, member_text};
 use super::path::render;
@@ -35,8 +35,6 @@ pub fn inbound<'a>(body: &'a [u8], origin: &Origin<'a>) -> Result<Value<'a>, Pay
     }
     Ok(Value::Object(object))
 }
-
-const SERVER_ID: &[u8] = b"Server-ID";
 
 /// The routing key that leads to `key` on broker `broker_id`.
 fn consumer_address(broker_id: u32, key: &[u8]) -> Vec<u8> {

@@ -5,15 +5,15 @@
 //! blocks, logs, keeps state or imports another part of the module. Every byte may come from the network, so
 //! no input panics, recursion is bounded by the nesting limit, and time grows linearly with the input.
 //!
-//! | file         | concern                                                                        |
-//! |--------------|--------------------------------------------------------------------------------|
-//! | [`json`]     | the lenient JSON dialect: parse, edit, serialise, read one member without a tree |
-//! | [`path`]     | `a.b[3].c%d`: where a value stands in a payload                                |
-//! | [`encode`]   | percent-encoding of one word of a routing key                                  |
-//! | [`envelope`] | fields added to an outgoing payload, the place where `Server-ID` goes          |
-//! | [`inbound`]  | edits on a payload that arrived, `Msg-ID` of a reply                           |
-//! | [`event`]    | event route names tried for a payload                                          |
-//! | [`headers`]  | `name=value;name=value` of `kazoo_publish`                                     |
+//! | file             | concern                                                                          |
+//! |------------------|----------------------------------------------------------------------------------|
+//! | [`json`]         | the lenient JSON dialect: parse, edit, serialise, read one member without a tree |
+//! | [`path`]         | `a.b[3].c%d`: where a value stands in a payload                                  |
+//! | [`encode`]       | percent-encoding of one word of a routing key                                    |
+//! | [`mod@envelope`] | fields added to an outgoing payload, the place where `Server-ID` goes            |
+//! | [`mod@inbound`]  | edits on a payload that arrived, `Msg-ID` of a reply                             |
+//! | [`event`]        | event route names tried for a payload                                            |
+//! | [`headers`]      | `name=value;name=value` of `kazoo_publish`                                       |
 #![forbid(unsafe_code)]
 
 pub mod encode;
@@ -29,3 +29,6 @@ pub use envelope::{Envelope, Enveloped, Splice, envelope};
 pub use error::PayloadError;
 pub use inbound::{Origin, inbound, top_level_string};
 pub use json::{JsonError, Value};
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,17 @@
 //! The JSON dialect of the bus: lenient in what it reads, one fixed form in what it writes.
 //!
-//! Deployed scripts and peers rely on what json-c accepts: quotes of either kind, trailing commas, comments,
-//! `NaN`, `007`, raw control characters, bytes that are not UTF-8, text after the first complete value.
+//! Deployed scripts and peers rely on what json-c reads, so this is the same dialect:
+//!
+//! * Accepted beyond strict JSON: either kind of quotes; a comma before `]` or `}`; `/* */` and `//` comments;
+//!   `true`, `false`, `null`, `NaN`, `Infinity`, `-Infinity` in any case; `007`, `1.`, `1e`, `-.5`; raw control
+//!   characters and any byte >= 0x80 in strings; anything after the first complete value.
+//! * Refused: names without quotes; escapes other than `\" \\ \/ \b \f \n \r \t \uXXXX`; `+1`, `.5`, `0x1f`;
+//!   missing values as in `[1,,2]`; unfinished text; a byte order mark; more than [`MAX_DEPTH`] nested values;
+//!   `null` as the whole text.
+//! * The text ends at its first NUL byte. Half a surrogate pair becomes U+FFFD. Of members with one name the last
+//!   value counts, in the place of the first. Integers saturate at 64 bits; floats keep their text.
+//! * Two differences on purpose: `/***/` is a whole comment, and text after the first value is not looked at even
+//!   if it starts like a comment.
 //!
 //! Why `serde_json` does not carry it: a `serde_json::Value` holds only UTF-8 strings and finite JSON numbers,
 //! so bytes >= 0x80 of another charset, `NaN`, `1.` and `-.5` have no place in it. The text would have to be

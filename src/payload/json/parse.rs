@@ -128,9 +128,8 @@ impl<'a> Build<'a> for Tree {
 impl<'a> Value<'a> {
     /// Parses the first JSON value of `text`, leniently.
     ///
-    /// Accepts what json-c accepts: see the list in the user documentation. The text ends at its first NUL byte;
-    /// anything after the first complete value is ignored. Strings without escape sequences and numbers borrow
-    /// from `text`. Errors name the cause and the byte; the single value `null` is an error.
+    /// The dialect is described at the head of [this module](super). Strings without escape sequences and numbers
+    /// borrow from `text`. Errors name the cause and the byte; the single value `null` is an error.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
         document(text, &Tree)
     }

@@ -94,7 +94,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value serialised: see [`write`].
+    /// The value serialised: see [`write()`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         write(self, &mut out);
