@@ -43,8 +43,8 @@ fn fields_come_in_order_and_only_where_the_caller_has_none() {
 #[test]
 fn a_server_id_deeper_down_is_not_the_place() {
     assert_eq!(
-        on_the_wire(r#"{"App-Name":1,"App-Version":1,"Node":1,"Msg-ID":"m","in":{"Server-ID":null}}"#),
-        r#"{ "App-Name": 1, "App-Version": 1, "Node": 1, "Msg-ID": "m", "in": { "Server-ID": null }, "Server-ID": "s" }"#
+        on_the_wire(r#"{"App-Name":1,"App-Version":1,"Node":1,"Msg-ID":7,"in":{"Server-ID":null}}"#),
+        r#"{ "App-Name": 1, "App-Version": 1, "Node": 1, "Msg-ID": 7, "in": { "Server-ID": null }, "Server-ID": "s" }"#
     );
 }
 
