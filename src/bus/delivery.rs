@@ -1,0 +1,132 @@
+//! Manager → consumer: one consumed message with all that the event route can ask about it.
+//!
+//! Travels as the text of one fragmented message (see [`super::fragment`]): the fixed fields, then the body.
+
+use super::wire::{Put, Take};
+
+/// Why a consumer process gets this message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryKind {
+    /// A message of a subscription.
+    Message,
+    /// An answer that no query waits for any more.
+    LateReply,
+    /// Made by the module itself: a connection was opened or closed.
+    ConnectionEvent,
+}
+
+/// How the manager finds the message again when the consumer is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckHandle {
+    /// Number of the subscription, as in the registry.
+    pub subscription: u32,
+    /// Epoch of the channel that delivered it.
+    pub epoch: u64,
+    /// Delivery tag on that channel.
+    pub delivery_tag: u64,
+}
+
+/// One consumed message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Why it was sent.
+    pub kind: DeliveryKind,
+    /// Set when the consumer has to acknowledge after the event route; else the manager has done so.
+    pub ack: Option<AckHandle>,
+    /// The broker says that it was delivered before.
+    pub redelivered: bool,
+    /// Number of the broker, counted from 1; 0 for [`DeliveryKind::ConnectionEvent`].
+    pub broker_id: u32,
+    /// When it arrived, Unix seconds.
+    pub received_unix: u64,
+    /// Exchange it was published to.
+    pub exchange: Vec<u8>,
+    /// Routing key it was published with.
+    pub routing_key: Vec<u8>,
+    /// The subscription's own `event_key`; empty: the module's.
+    pub event_key: Vec<u8>,
+    /// The subscription's own `event_subkey`; empty: the module's.
+    pub event_subkey: Vec<u8>,
+    /// The body as it came from the bus: any bytes.
+    pub body: Vec<u8>,
+}
+
+const WANTS_ACK: u8 = 1;
+const REDELIVERED: u8 = 2;
+
+impl Delivery {
+    /// Writes the delivery as one message. Names longer than 255 bytes are cut: AMQP has none.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        let mut put = Put(out);
+        put.u8(match self.kind {
+            DeliveryKind::Message => 0,
+            DeliveryKind::LateReply => 1,
+            DeliveryKind::ConnectionEvent => 2,
+        });
+        put.u8(u8::from(self.ack.is_some()) * WANTS_ACK + u8::from(self.redelivered) * REDELIVERED);
+        let ack = self.ack.unwrap_or(AckHandle { subscription: 0, epoch: 0, delivery_tag: 0 });
+        put.u32(ack.subscription);
+        put.u64(ack.epoch);
+        put.u64(ack.delivery_tag);
+        put.u32(self.broker_id);
+        put.u64(self.received_unix);
+        for name in [&self.exchange, &self.routing_key, &self.event_key, &self.event_subkey] {
+            put.short(name);
+        }
+        put.0.extend_from_slice(&self.body);
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut take = Take(bytes);
+        let kind = match take.u8()? {
+            0 => DeliveryKind::Message,
+            1 => DeliveryKind::LateReply,
+            2 => DeliveryKind::ConnectionEvent,
+            _ => return None,
+        };
+        let flags = take.u8()?;
+        let handle = AckHandle { subscription: take.u32()?, epoch: take.u64()?, delivery_tag: take.u64()? };
+        Some(Self {
+            kind,
+            ack: (flags & WANTS_ACK != 0).then_some(handle),
+            redelivered: flags & REDELIVERED != 0,
+            broker_id: take.u32()?,
+            received_unix: take.u64()?,
+            exchange: take.short()?.to_vec(),
+            routing_key: take.short()?.to_vec(),
+            event_key: take.short()?.to_vec(),
+            event_subkey: take.short()?.to_vec(),
+            body: take.rest().to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_comes_back() {
+        let mut delivery = Delivery {
+            kind: DeliveryKind::Message,
+            ack: Some(AckHandle { subscription: 1, epoch: 2, delivery_tag: 3 }),
+            redelivered: true,
+            broker_id: 1,
+            received_unix: 4,
+            exchange: b"dialoginfo".to_vec(),
+            routing_key: b"BLF".to_vec(),
+            event_key: Vec::new(),
+            event_subkey: b"Sub".to_vec(),
+            body: b"{\"a\":1}".to_vec(),
+        };
+        for ack in [delivery.ack, None] {
+            delivery.ack = ack;
+            let mut bytes = Vec::new();
+            delivery.encode(&mut bytes);
+            assert_eq!(Delivery::decode(&bytes).as_ref(), Some(&delivery));
+            assert_eq!(Delivery::decode(&bytes[..30]), None);
+        }
+    }
+}

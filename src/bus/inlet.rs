@@ -1,0 +1,115 @@
+//! The end of the bus that a consumer process holds: deliveries come out, acknowledgements go in.
+//!
+//! Runs in one consumer process. Taking a delivery frees its place in the ring at once, before it is handled: the
+//! broker keeps the message until it is acknowledged.
+
+use std::time::Duration;
+
+use shm::{Bell, Consumer, Producer, PushError};
+
+use super::BusError;
+use super::ack::AckRecord;
+pub use super::ack::Verdict;
+use super::counters::{Counter, Row};
+use super::delivery::Delivery;
+use super::fragment::{Joined, Joiner};
+use super::layout::{LayoutError, Shared};
+
+/// Kind of a record in the ack ring.
+pub const ACK: u32 = 3;
+
+/// How long to wait between two looks at a full ack ring, which the sizes make impossible.
+const ACK_RETRY: Duration = Duration::from_millis(10);
+
+/// One consumer process's end. Made after the fork, once per process.
+pub struct Inlet {
+    deliveries: Consumer,
+    acks: Producer,
+    joiner: Joiner,
+    bell: Bell,
+    manager_bell: Bell,
+    row: Row,
+    limit: usize,
+    scratch: Vec<u8>,
+}
+
+impl Inlet {
+    /// Takes the ends of consumer `index`, which runs as process `process_no`. Call in that process only, once.
+    pub fn attach(shared: &'static Shared, index: usize, process_no: usize) -> Result<Self, LayoutError> {
+        let (deliveries, acks) = shared.inlet_rings(index, process_no)?;
+        Ok(Self {
+            deliveries,
+            acks,
+            joiner: Joiner::default(),
+            bell: shared.process_bell(process_no)?,
+            manager_bell: shared.manager_bell()?,
+            row: shared.process_row(process_no)?,
+            // Fixed fields and four names come on top of the body.
+            limit: shared.sizes().max_message + 2048,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Counters of this process.
+    pub fn row(&self) -> Row {
+        self.row
+    }
+
+    /// Sleeps until something may be there, at most `timeout`. Returns at once if something is.
+    pub fn wait(&mut self, timeout: Option<Duration>) {
+        self.bell.announce();
+        if self.deliveries.is_empty() {
+            // An interrupted or failed sleep only means that the caller looks again.
+            let _ = self.bell.sleep(timeout);
+        } else {
+            self.bell.retract();
+        }
+    }
+
+    /// The next delivery; `None` when there is none (yet). An error means a damaged record, which was dropped.
+    pub fn next(&mut self) -> Result<Option<Delivery>, BusError> {
+        loop {
+            let half = self.deliveries.capacity() / 2;
+            let was_over_half = self.deliveries.used() > half;
+            let Some(record) = self.deliveries.next()? else { return Ok(None) };
+            let end = record.end;
+            let joined = self.joiner.take(record.bytes, self.limit);
+            self.deliveries.confirm(end)?;
+            if was_over_half && self.deliveries.used() <= half {
+                // The manager waits for this much room when the ring was full.
+                self.manager_bell.ring();
+            }
+            match joined {
+                Some(Joined::Complete | Joined::CompleteAfterTorn) => {
+                    return Delivery::decode(self.joiner.text()).map(Some).ok_or(BusError::Record { what: "delivery" });
+                }
+                Some(Joined::Partial | Joined::PartialAfterTorn) => {}
+                None => return Err(BusError::Record { what: "delivery fragment" }),
+            }
+        }
+    }
+
+    /// Reports what became of `delivery`; does nothing if the manager has acknowledged it already.
+    pub fn acknowledge(&mut self, delivery: &Delivery, verdict: Verdict) {
+        self.row.inc(Counter::Handled);
+        let Some(handle) = delivery.ack else { return };
+        AckRecord {
+            subscription: handle.subscription,
+            epoch: handle.epoch,
+            delivery_tag: handle.delivery_tag,
+            verdict,
+        }
+        .encode(&mut self.scratch);
+        while let Err(error) = self.acks.push(ACK, &[&self.scratch]) {
+            if !matches!(error, PushError::Full { .. }) {
+                // Without its ack the broker delivers the message again; nothing is lost.
+                self.row.inc(Counter::Damaged);
+                return;
+            }
+            self.manager_bell.ring();
+            self.bell.announce();
+            let _ = self.bell.sleep(Some(ACK_RETRY));
+        }
+        self.manager_bell.ring();
+    }
+}

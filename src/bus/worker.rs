@@ -1,0 +1,357 @@
+//! The end of the bus that a script-running process holds: SIP worker, consumer, timer, RPC process.
+//!
+//! Runs in the process whose number it was made for, never in the manager. Publishing makes no system call and
+//! takes no lock while the manager is awake and the outbox has room; only a message larger than a quarter of the
+//! ring takes the host's allocator lock. A wait is bounded: for room by the configured wait, for an answer by the
+//! query's deadline. Broker errors are not visible here except as the outcome of a query.
+
+use std::time::Duration;
+
+use shm::{Bell, Consumer, Producer, PushError};
+
+use super::clock::now_ns;
+use super::command::{Body, Command, Outgoing, QueryPart};
+use super::counters::{Counter, Row};
+use super::fragment::{Joined, Joiner};
+use super::layout::{Block, Flow, LayoutError, OwnWords, Shared};
+use super::registry::RegistryFull;
+use super::reply::{Outcome, Reply};
+
+/// Kind of a record in the command ring.
+pub const COMMAND: u32 = 1;
+
+/// Why a message was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Every byte of the outbox waits for a confirm. Trying again later helps.
+    #[error("outbox of process {process_no} is full ({capacity} bytes wait for the broker, {flow:?})")]
+    Full {
+        /// Process whose outbox it is.
+        process_no: usize,
+        /// Size of the outbox in bytes.
+        capacity: usize,
+        /// What the zone was doing.
+        flow: Flow,
+    },
+    /// Larger than the configured maximum. Trying again does not help.
+    #[error("message is {len} bytes, amqp_max_message_size allows {max}")]
+    TooLarge {
+        /// Length of the body in bytes.
+        len: usize,
+        /// The maximum in bytes.
+        max: usize,
+    },
+    /// The host has no room for a large message. Trying again later may help.
+    #[error("no shared memory for a message of {len} bytes; start the server with more (-m)")]
+    NoMemory {
+        /// Length of the body in bytes.
+        len: usize,
+    },
+    /// The ring is damaged; never expected.
+    #[error("command ring: {0}")]
+    Damaged(PushError),
+}
+
+/// Why a query brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The query was not accepted.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// No broker is connected, so none can answer.
+    #[error("no broker is connected")]
+    NoBroker,
+    /// Nobody answered in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The connection was lost after the query had left.
+    #[error("the connection to the broker was lost")]
+    ConnectionLost,
+    /// The broker refused the query.
+    #[error("the broker refused the query")]
+    Refused,
+}
+
+/// One process's end. Made after the fork, once per process.
+pub struct Worker {
+    shared: &'static Shared,
+    process_no: usize,
+    commands: Producer,
+    replies: Consumer,
+    joiner: Joiner,
+    own: OwnWords,
+    row: Row,
+    bell: Bell,
+    manager_bell: Bell,
+    publish_wait: Duration,
+    head: Vec<u8>,
+    /// Large messages that the broker has not confirmed: end of their record, block.
+    blocks: Vec<(u64, Block)>,
+}
+
+impl Worker {
+    /// Takes the worker's ends of process `process_no`. `publish_wait`: longest wait for room per call.
+    ///
+    /// Call in that process only, once.
+    pub fn attach(shared: &'static Shared, process_no: usize, publish_wait: Duration) -> Result<Self, LayoutError> {
+        let (commands, replies) = shared.worker_rings(process_no)?;
+        Ok(Self {
+            shared,
+            process_no,
+            commands,
+            replies,
+            joiner: Joiner::default(),
+            own: shared.own(process_no)?,
+            row: shared.process_row(process_no)?,
+            bell: shared.process_bell(process_no)?,
+            manager_bell: shared.manager_bell()?,
+            publish_wait,
+            head: Vec::with_capacity(1024),
+            blocks: Vec::new(),
+        })
+    }
+
+    /// Counters of this process.
+    pub fn row(&self) -> Row {
+        self.row
+    }
+
+    /// Puts a message into the outbox. `Ok`: it will reach the broker unless the server itself dies.
+    pub fn publish(&mut self, message: &Outgoing<'_>) -> Result<(), PublishError> {
+        self.row.inc(Counter::Attempted);
+        let sequence = self.own.next_sequence();
+        self.submit(message, sequence, None).map(|_| ())
+    }
+
+    /// Sends a query and blocks this process until its outcome, at most `timeout`.
+    ///
+    /// `msg_id`: the `Msg-ID` in the body, by which the answer is recognised.
+    pub fn query(&mut self, message: &Outgoing<'_>, msg_id: &[u8], timeout: Duration) -> Result<Reply, QueryError> {
+        self.row.inc(Counter::Attempted);
+        if self.shared.flow() == Flow::Down {
+            self.row.inc(Counter::QueryNoBroker);
+            return Err(QueryError::NoBroker);
+        }
+        let sequence = self.own.next_sequence();
+        let deadline_ns = now_ns() + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2);
+        let generation = self.shared.generation();
+        self.own.set_waiting(sequence);
+        let sent = self.submit(message, sequence, Some(QueryPart { deadline_ns, msg_id }));
+        let result = match sent {
+            Err(error) => Err(error.into()),
+            Ok(end) => {
+                self.row.inc(Counter::Queries);
+                self.await_outcome(sequence, deadline_ns, Sent { generation, end }, timeout)
+            }
+        };
+        self.own.set_waiting(0);
+        result
+    }
+
+    /// Registers a subscription; every manager, running or to come, declares it.
+    pub fn subscribe(&mut self, subscription: &[u8]) -> Result<u32, RegistryFull> {
+        let registry = self.shared.registry().map_err(|_| RegistryFull { text_bytes: 0 })?;
+        let number = registry.append(subscription)?;
+        self.manager_bell.ring();
+        Ok(number)
+    }
+
+    /// Commits one record to the command ring; returns its end cursor.
+    fn submit(
+        &mut self,
+        message: &Outgoing<'_>,
+        sequence: u64,
+        query: Option<QueryPart<'_>>,
+    ) -> Result<u64, PublishError> {
+        self.reclaim_blocks();
+        let result = self.push(message, sequence, query);
+        match &result {
+            Ok(_) => {
+                self.row.inc(Counter::Published);
+                self.manager_bell.ring();
+            }
+            Err(PublishError::Full { .. }) => self.row.inc(Counter::RefusedFull),
+            Err(_) => self.row.inc(Counter::RefusedSize),
+        }
+        result
+    }
+
+    fn push(&mut self, m: &Outgoing<'_>, sequence: u64, query: Option<QueryPart<'_>>) -> Result<u64, PublishError> {
+        let max = self.shared.sizes().max_message;
+        if m.body.len() > max {
+            return Err(PublishError::TooLarge { len: m.body.len(), max });
+        }
+        let mut command = Command {
+            sequence,
+            query,
+            broker: m.broker,
+            exchange: m.exchange,
+            routing_key: m.routing_key,
+            headers: m.headers,
+            splice: m.splice,
+            body: Body::Inline(m.body),
+        };
+        command.encode_head(&mut self.head);
+        if self.head.len() + m.body.len() <= self.inline_limit() {
+            return self.push_when_room(m.body);
+        }
+        let block = self.shared.new_block(m.body).ok_or(PublishError::NoMemory { len: m.body.len() })?;
+        command.body = Body::Block { offset: block.offset, len: m.body.len() as u64 };
+        command.encode_head(&mut self.head);
+        if self.head.len() > self.inline_limit() {
+            // Only headers or a Msg-ID of many kilobytes get here.
+            self.shared.free_block(block);
+            return Err(PublishError::TooLarge { len: self.head.len(), max: self.inline_limit() });
+        }
+        match self.push_when_room(&[]) {
+            Ok(end) => {
+                self.blocks.push((end, block));
+                Ok(end)
+            }
+            Err(error) => {
+                self.shared.free_block(block);
+                Err(error)
+            }
+        }
+    }
+
+    /// Largest record that goes into the ring whole.
+    fn inline_limit(&self) -> usize {
+        self.commands.max_record().min(self.commands.capacity() / 4)
+    }
+
+    /// Pushes `self.head` and `body`; waits for room as long as confirms move, at most `publish_wait`.
+    fn push_when_room(&mut self, body: &[u8]) -> Result<u64, PublishError> {
+        let mut deadline_ns = None;
+        loop {
+            match self.commands.push(COMMAND, &[&self.head, body]) {
+                Ok(end) => return Ok(end),
+                Err(PushError::Full { .. }) => {}
+                Err(PushError::TooLarge { len, max }) => return Err(PublishError::TooLarge { len, max }),
+                Err(damage) => return Err(PublishError::Damaged(damage)),
+            }
+            let now = now_ns();
+            let deadline = *deadline_ns.get_or_insert(now + self.publish_wait.as_nanos() as u64);
+            let flow = self.shared.flow();
+            if flow != Flow::Moving || now >= deadline {
+                return Err(PublishError::Full {
+                    process_no: self.process_no,
+                    capacity: self.commands.capacity(),
+                    flow,
+                });
+            }
+            self.sleep_until_room(deadline - now);
+        }
+    }
+
+    /// Sleeps until the manager has freed a good part of the outbox, at most `ns`.
+    fn sleep_until_room(&mut self, ns: u64) {
+        self.bell.announce();
+        if self.commands.used() <= self.commands.capacity() / 2 {
+            self.bell.retract();
+        } else {
+            // An interrupted or failed sleep only means that the caller looks again.
+            let _ = self.bell.sleep(Some(Duration::from_nanos(ns)));
+        }
+    }
+
+    fn await_outcome(
+        &mut self,
+        sequence: u64,
+        deadline_ns: u64,
+        sent: Sent,
+        timeout: Duration,
+    ) -> Result<Reply, QueryError> {
+        loop {
+            if let Some(outcome) = self.take_outcome(sequence) {
+                return self.conclude(outcome);
+            }
+            let now = now_ns();
+            if now >= deadline_ns {
+                self.row.inc(Counter::QueryTimeouts);
+                return Err(QueryError::Timeout(timeout));
+            }
+            if self.answer_is_lost(sent) {
+                return self.conclude(Outcome::ConnectionLost);
+            }
+            self.bell.announce();
+            if self.replies.is_empty() && !self.answer_is_lost(sent) {
+                let _ = self.bell.sleep(Some(Duration::from_nanos(deadline_ns - now)));
+            } else {
+                self.bell.retract();
+            }
+        }
+    }
+
+    fn conclude(&self, outcome: Outcome) -> Result<Reply, QueryError> {
+        match outcome {
+            Outcome::Answer(reply) => {
+                self.row.inc(Counter::Answers);
+                Ok(reply)
+            }
+            Outcome::ConnectionLost => {
+                self.row.inc(Counter::QueryLost);
+                Err(QueryError::ConnectionLost)
+            }
+            Outcome::Refused => {
+                self.row.inc(Counter::QueryLost);
+                Err(QueryError::Refused)
+            }
+        }
+    }
+
+    /// A new manager knows nothing of a query that the broker had confirmed to the old one, and the reply queue died
+    /// with the old one's connection. A query that was not confirmed is still in the ring and is sent again.
+    fn answer_is_lost(&self, sent: Sent) -> bool {
+        self.shared.generation() != sent.generation && self.commands.confirmed() >= sent.end
+    }
+
+    /// Takes replies off the ring until the one to `sequence`; others are late and only counted.
+    fn take_outcome(&mut self, sequence: u64) -> Option<Outcome> {
+        let limit = self.shared.sizes().max_message + 64;
+        loop {
+            let record = match self.replies.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => return None,
+                Err(_) => {
+                    self.row.inc(Counter::Damaged);
+                    return None;
+                }
+            };
+            let end = record.end;
+            let joined = self.joiner.take(record.bytes, limit);
+            if self.replies.confirm(end).is_err() {
+                self.row.inc(Counter::Damaged);
+            }
+            // The manager may wait for room to send the next fragment.
+            self.manager_bell.ring();
+            match joined {
+                Some(Joined::Complete | Joined::CompleteAfterTorn) => match Outcome::decode(self.joiner.text()) {
+                    Some((number, outcome)) if number == sequence => return Some(outcome),
+                    Some(_) => self.row.inc(Counter::LateReplies),
+                    None => self.row.inc(Counter::Damaged),
+                },
+                Some(Joined::Partial | Joined::PartialAfterTorn) => {}
+                None => self.row.inc(Counter::Damaged),
+            }
+        }
+    }
+
+    /// Frees the blocks of large messages that were confirmed since the last call.
+    fn reclaim_blocks(&mut self) {
+        let confirmed = self.commands.confirmed();
+        while self.blocks.first().is_some_and(|(end, _)| *end <= confirmed) {
+            let (_, block) = self.blocks.remove(0);
+            self.shared.free_block(block);
+        }
+    }
+}
+
+/// What was true when a query was put into the ring.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    generation: u64,
+    end: u64,
+}
