@@ -1,0 +1,343 @@
+//! The AMQP client library, wrapped: the only file that names it, and where its traps are handled.
+//!
+//! | trap of amqprs 2.1 | handled by |
+//! |---|---|
+//! | panics on names over 255 bytes | names arrive as proven short strings or are checked here |
+//! | `publish` says `Ok` on a closed channel and then loses the connection | `is_open` is checked right before; one thread, so nothing comes between |
+//! | `publish` and `ack` wait without limit when the socket stalls | polled once; a full queue counts as a broken connection |
+//! | a cancelled call leaves the connection in an unknown state | every caller drops the connection after a timeout |
+//! | heartbeat below 2 s floods | raised to 2 |
+//! | a connection dropped outside a runtime panics | sessions live and die inside the loop |
+//! | incoming queues are unbounded | every consumer has a prefetch and acknowledges |
+//! | no recovery | `links` |
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
+use amqprs::channel::{
+    BasicAckArguments, BasicConsumeArguments, BasicNackArguments, BasicPublishArguments, BasicQosArguments,
+    ConfirmSelectArguments, ExchangeBindArguments, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
+};
+use amqprs::connection::OpenConnectionArguments;
+use amqprs::consumer::AsyncConsumer;
+use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Deliver, FieldTable, FieldValue, Nack, Return};
+use async_trait::async_trait;
+
+use super::inbox::{Confirm, Event, Inbox, Incoming};
+use super::tracker::Settle;
+use crate::bus::clock::unix_seconds;
+use crate::bus::subscription::{Exchange, Queue};
+use crate::bus::{ShortStr, Verdict};
+use crate::config::BrokerUrl;
+
+/// Shortest heartbeat the library can keep.
+const MIN_HEARTBEAT_S: u16 = 2;
+
+/// Why the broker closed a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelClose {
+    /// AMQP reply code: 403, 404, 406...
+    pub code: u16,
+    /// AMQP reply text.
+    pub text: String,
+}
+
+/// The connection cannot be used any more and must be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+/// One TCP connection to a broker.
+#[derive(Clone)]
+pub struct Connection(amqprs::connection::Connection);
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Connection {
+    /// Connects and logs in. The error text is fit for the log: it holds no password.
+    pub async fn open(url: &BrokerUrl, name: &str, heartbeat: Duration) -> Result<Self, String> {
+        let heartbeat = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(MIN_HEARTBEAT_S);
+        let args = OpenConnectionArguments::new(&url.host, url.port, &url.user, url.password.expose())
+            .virtual_host(&url.vhost)
+            .connection_name(name)
+            .heartbeat(heartbeat)
+            .finish();
+        let connection = amqprs::connection::Connection::open(&args).await.map_err(|e| e.to_string())?;
+        // Without a callback the library still works; it only has nobody to tell about a close.
+        let _ = connection.register_callback(Quiet).await;
+        Ok(Self(connection))
+    }
+
+    /// Returns when the connection is gone; true if it broke, false if it was closed.
+    pub async fn lost(&self) -> bool {
+        self.0.listen_network_io_failure().await
+    }
+
+    /// Opens a channel. `epoch` names it in everything that it reports to `inbox`.
+    pub async fn channel(&self, epoch: u64, inbox: &Inbox) -> Result<Channel, String> {
+        let inner = self.0.open_channel(None).await.map_err(|e| e.to_string())?;
+        let closed = Arc::new(Mutex::new(None));
+        let callback = Callback { epoch, inbox: inbox.clone(), closed: Arc::clone(&closed) };
+        inner.register_callback(callback).await.map_err(|e| e.to_string())?;
+        Ok(Channel { inner, epoch, closed })
+    }
+
+    /// Says goodbye to the broker. Bound it: a frozen broker never answers.
+    pub async fn close(self) {
+        let _ = self.0.close().await;
+    }
+}
+
+/// One channel. Only one task uses it.
+pub struct Channel {
+    inner: amqprs::channel::Channel,
+    epoch: u64,
+    closed: Arc<Mutex<Option<ChannelClose>>>,
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel(epoch {})", self.epoch)
+    }
+}
+
+/// What is published, ready for the wire.
+#[derive(Debug)]
+pub struct Publish<'a> {
+    /// Exchange, at most 255 bytes (the record proved it).
+    pub exchange: &'a str,
+    /// Routing key, at most 255 bytes.
+    pub routing_key: &'a str,
+    /// The same for every time this message is sent.
+    pub message_id: &'a str,
+    /// Delivery mode 2.
+    pub persistent: bool,
+    /// Application headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Channel {
+    /// Names this channel among all channels of all managers.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether it can be used.
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open() && self.inner.is_connection_open()
+    }
+
+    /// Asks for publisher confirms.
+    pub async fn confirm_select(&self) -> Result<(), String> {
+        let done = self.inner.confirm_select(ConfirmSelectArguments::default()).await;
+        done.map_err(|e| self.reason(&e))
+    }
+
+    /// Hands one message to the connection. `Ok` says nothing about its arrival: wait for the confirm.
+    pub fn publish(&self, message: Publish<'_>) -> Result<(), Broken> {
+        if !self.is_open() {
+            return Err(Broken);
+        }
+        let mut properties = BasicProperties::default();
+        properties.with_content_type("application/json").with_message_id(message.message_id);
+        if message.persistent {
+            properties.with_persistence(true);
+        }
+        if !message.headers.is_empty() {
+            properties.with_headers(header_table(message.headers));
+        }
+        let args = BasicPublishArguments::new(message.exchange, message.routing_key);
+        at_once(self.inner.basic_publish(properties.finish(), message.body, args))
+    }
+
+    /// Limits the messages that the broker hands out unacknowledged.
+    pub async fn prefetch(&self, count: u16) -> Result<(), String> {
+        let done = self.inner.basic_qos(BasicQosArguments::new(0, count, false)).await;
+        done.map_err(|e| self.reason(&e))
+    }
+
+    /// Declares an exchange, or checks it if passive.
+    pub async fn declare_exchange(&self, exchange: &Exchange) -> Result<(), String> {
+        short("exchange", &exchange.name)?;
+        let mut args = ExchangeDeclareArguments::new(&exchange.name, &exchange.kind);
+        args.passive(exchange.passive).durable(exchange.durable).auto_delete(exchange.auto_delete);
+        args.internal(exchange.internal);
+        self.inner.exchange_declare(args.finish()).await.map_err(|e| self.reason(&e))
+    }
+
+    /// Binds exchange `destination` to `source`.
+    pub async fn bind_exchange(&self, destination: &str, source: &str, key: &str) -> Result<(), String> {
+        short("routing key", key)?;
+        let args = ExchangeBindArguments::new(destination, source, key);
+        self.inner.exchange_bind(args).await.map_err(|e| self.reason(&e))
+    }
+
+    /// Declares a queue; returns its name and the messages that wait in it.
+    pub async fn declare_queue(&self, queue: &Queue) -> Result<(String, u32), String> {
+        short("queue", &queue.name)?;
+        let mut args = QueueDeclareArguments::new(&queue.name);
+        args.passive(queue.passive).durable(queue.durable).exclusive(queue.exclusive).auto_delete(queue.auto_delete);
+        match self.inner.queue_declare(args.finish()).await {
+            Ok(Some((name, messages, _))) => Ok((name, messages)),
+            Ok(None) => Ok((queue.name.clone(), 0)),
+            Err(e) => Err(self.reason(&e)),
+        }
+    }
+
+    /// Binds `queue` to `exchange`.
+    pub async fn bind_queue(&self, queue: &str, exchange: &str, key: &str) -> Result<(), String> {
+        short("routing key", key)?;
+        let args = QueueBindArguments::new(queue, exchange, key);
+        self.inner.queue_bind(args).await.map_err(|e| self.reason(&e))
+    }
+
+    /// Starts to consume; messages go to `inbox` as replies or as deliveries.
+    pub async fn consume(&self, queue: &str, source: Source, inbox: &Inbox) -> Result<(), String> {
+        let consumer = Intake { epoch: self.epoch, source, inbox: inbox.clone() };
+        let args = BasicConsumeArguments::new(queue, "").manual_ack(true).finish();
+        self.inner.basic_consume(consumer, args).await.map(|_| ()).map_err(|e| self.reason(&e))
+    }
+
+    /// Tells the broker what became of a delivery.
+    pub fn settle(&self, settle: Settle) -> Result<(), Broken> {
+        if !self.is_open() {
+            return Err(Broken);
+        }
+        match settle.verdict {
+            Verdict::Ack => at_once(self.inner.basic_ack(BasicAckArguments::new(settle.tag, settle.multiple))),
+            Verdict::Requeue => at_once(self.inner.basic_nack(BasicNackArguments::new(settle.tag, false, true))),
+            Verdict::Reject => at_once(self.inner.basic_nack(BasicNackArguments::new(settle.tag, false, false))),
+        }
+    }
+
+    /// The broker's own words if it closed the channel; else the library's.
+    fn reason(&self, error: &amqprs::error::Error) -> String {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.as_ref().map_or_else(|| error.to_string(), |c| format!("{} {}", c.code, c.text))
+    }
+}
+
+/// Which queue a consumer serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The reply queue.
+    Replies,
+    /// A subscription.
+    Subscription,
+}
+
+/// Headers as long strings. Names were checked by the script side; one that is too long is left out.
+fn header_table(headers: Vec<(String, String)>) -> FieldTable {
+    let mut table = FieldTable::new();
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (name.try_into(), value.try_into()) {
+            table.insert(name, FieldValue::S(value));
+        }
+    }
+    table
+}
+
+/// Checks the limit of an AMQP short string before the library panics on it.
+fn short(what: &str, text: &str) -> Result<(), String> {
+    ShortStr::new(text.as_bytes()).map(|_| ()).map_err(|e| format!("{what} is {e}"))
+}
+
+/// Polls a library call once. They only wait when the connection's queue is full, which the limits on messages under
+/// way prevent while the socket moves.
+fn at_once<T, E>(call: impl Future<Output = Result<T, E>>) -> Result<(), Broken> {
+    // Unconstrained: the runtime's budget for one task must not look like a full queue.
+    let call = pin!(tokio::task::unconstrained(call));
+    match call.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(_)) => Ok(()),
+        Poll::Ready(Err(_)) | Poll::Pending => Err(Broken),
+    }
+}
+
+/// Puts the messages of one consumer into the inbox.
+struct Intake {
+    epoch: u64,
+    source: Source,
+    inbox: Inbox,
+}
+
+#[async_trait]
+impl AsyncConsumer for Intake {
+    async fn consume(&mut self, _: &amqprs::channel::Channel, deliver: Deliver, _: BasicProperties, content: Vec<u8>) {
+        let message = Incoming {
+            epoch: self.epoch,
+            tag: deliver.delivery_tag(),
+            redelivered: deliver.redelivered(),
+            exchange: deliver.exchange().clone(),
+            routing_key: deliver.routing_key().clone(),
+            body: content,
+            received_unix: unix_seconds(),
+        };
+        match self.source {
+            Source::Replies => self.inbox.reply(message),
+            Source::Subscription => self.inbox.delivery(message),
+        }
+    }
+}
+
+/// Puts what happens to one channel into the inbox.
+struct Callback {
+    epoch: u64,
+    inbox: Inbox,
+    closed: Arc<Mutex<Option<ChannelClose>>>,
+}
+
+#[async_trait]
+impl ChannelCallback for Callback {
+    async fn close(&mut self, _: &amqprs::channel::Channel, close: CloseChannel) -> Result<(), amqprs::error::Error> {
+        let close = ChannelClose { code: close.reply_code(), text: close.reply_text().clone() };
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(close.clone());
+        self.inbox.event(Event::ChannelClosed { epoch: self.epoch, close });
+        Ok(())
+    }
+
+    async fn cancel(&mut self, _: &amqprs::channel::Channel, _: Cancel) -> Result<(), amqprs::error::Error> {
+        self.inbox.event(Event::Cancelled { epoch: self.epoch });
+        Ok(())
+    }
+
+    async fn flow(&mut self, _: &amqprs::channel::Channel, active: bool) -> Result<bool, amqprs::error::Error> {
+        Ok(active)
+    }
+
+    async fn publish_ack(&mut self, _: &amqprs::channel::Channel, ack: Ack) {
+        let confirm = Confirm { epoch: self.epoch, tag: ack.delivery_tag(), multiple: ack.mutiple(), ack: true };
+        self.inbox.confirm(confirm);
+    }
+
+    async fn publish_nack(&mut self, _: &amqprs::channel::Channel, nack: Nack) {
+        let confirm = Confirm { epoch: self.epoch, tag: nack.delivery_tag(), multiple: nack.multiple(), ack: false };
+        self.inbox.confirm(confirm);
+    }
+
+    async fn publish_return(&mut self, _: &amqprs::channel::Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
+}
+
+/// Connection callbacks: nothing to do, [`Connection::lost`] tells what matters.
+struct Quiet;
+
+#[async_trait]
+impl ConnectionCallback for Quiet {
+    async fn close(&mut self, _: &amqprs::connection::Connection, _: Close) -> Result<(), amqprs::error::Error> {
+        Ok(())
+    }
+
+    async fn blocked(&mut self, _: &amqprs::connection::Connection, _: String) {}
+
+    async fn unblocked(&mut self, _: &amqprs::connection::Connection) {}
+
+    async fn secret_updated(&mut self, _: &amqprs::connection::Connection) {}
+}

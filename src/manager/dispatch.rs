@@ -1,0 +1,96 @@
+//! Which consumer process gets a message: round-robin, or one sticky consumer while a backlog is drained.
+//!
+//! A consumer whose ring is full is passed over. When all are full the message stays in the inbox, and the prefetch
+//! makes the broker wait. A message larger than a ring is sent in pieces while the consumer reads.
+
+use crate::bus::port::Parcel;
+use crate::bus::{Delivery, ManagerPort};
+
+/// Who has to be told when a message is completely in a consumer's ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Epoch of the channel; 0 for what the module made itself.
+    pub epoch: u64,
+    /// Delivery tag.
+    pub tag: u64,
+    /// Acknowledge as soon as it is in the ring.
+    pub ack_on_receipt: bool,
+    /// Delivered before.
+    pub redelivered: bool,
+}
+
+/// Hands messages to consumers.
+#[derive(Debug)]
+pub struct Dispatch {
+    next: usize,
+    /// By consumer: a message of which only a part is in the ring.
+    unfinished: Vec<Option<(Parcel, Origin)>>,
+    rung: Vec<bool>,
+}
+
+impl Dispatch {
+    /// For `consumers` consumer processes.
+    pub fn new(consumers: usize) -> Self {
+        Self { next: 0, unfinished: (0..consumers).map(|_| None).collect(), rung: vec![false; consumers] }
+    }
+
+    /// Sends on what was begun; returns what became complete.
+    pub fn resume(&mut self, port: &mut ManagerPort) -> Vec<Origin> {
+        let mut complete = Vec::new();
+        for (consumer, slot) in self.unfinished.iter_mut().enumerate() {
+            let Some((parcel, origin)) = slot else { continue };
+            let done = port.consumers[consumer].send(parcel);
+            self.rung[consumer] = true;
+            if done {
+                complete.push(*origin);
+                *slot = None;
+            }
+        }
+        complete
+    }
+
+    /// The consumer for the next message of `len` bytes; `None` when all that may have it are full.
+    pub fn choose(&self, port: &ManagerPort, len: usize, sticky: bool) -> Option<usize> {
+        let count = self.unfinished.len();
+        let free = |c: &usize| self.unfinished[*c].is_none() && port.consumers[*c].can_answer(len.min(1024));
+        if sticky {
+            return Some(self.next % count).filter(free);
+        }
+        (0..count).map(|i| (self.next + i) % count).find(free)
+    }
+
+    /// Hands `delivery` to `consumer`. True if it is completely in the ring.
+    pub fn hand(
+        &mut self,
+        port: &mut ManagerPort,
+        consumer: usize,
+        delivery: &Delivery,
+        origin: Origin,
+        sticky: bool,
+    ) -> bool {
+        let mut parcel = port.parcel(delivery);
+        let done = port.consumers[consumer].send(&mut parcel);
+        self.rung[consumer] = true;
+        if !done {
+            self.unfinished[consumer] = Some((parcel, origin));
+        }
+        if !sticky {
+            self.next = (consumer + 1) % self.unfinished.len();
+        }
+        done
+    }
+
+    /// Wakes the consumers that got something since the last call.
+    pub fn ring(&mut self, port: &mut ManagerPort) {
+        for (consumer, rung) in self.rung.iter_mut().enumerate() {
+            if std::mem::take(rung) {
+                port.wake_consumer(consumer);
+            }
+        }
+    }
+
+    /// Whether a message is half way.
+    pub fn is_unfinished(&self) -> bool {
+        self.unfinished.iter().any(Option::is_some)
+    }
+}

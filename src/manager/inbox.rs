@@ -1,0 +1,149 @@
+//! What the client library's tasks report to the loop: confirms, deliveries, state changes.
+//!
+//! Everything runs on one thread; the lock only satisfies the library's `Send` bounds and is never contended.
+//! Bounded: deliveries by the prefetch of their channels, confirms by the messages under way, the rest by the
+//! number of brokers and subscriptions.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::amqp::ChannelClose;
+use super::session::{Opened, PublishChannel, Subscribed};
+
+/// A publisher confirm.
+#[derive(Clone, Copy, Debug)]
+pub struct Confirm {
+    /// Epoch of the publish channel.
+    pub epoch: u64,
+    /// Delivery tag, counted per channel from 1.
+    pub tag: u64,
+    /// All tags up to this one.
+    pub multiple: bool,
+    /// Confirmed; else the broker could not take the message.
+    pub ack: bool,
+}
+
+/// A message from the broker.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Epoch of the channel that delivered it.
+    pub epoch: u64,
+    /// Delivery tag on that channel.
+    pub tag: u64,
+    /// Delivered before.
+    pub redelivered: bool,
+    /// Exchange it was published to.
+    pub exchange: String,
+    /// Routing key it was published with.
+    pub routing_key: String,
+    /// Body.
+    pub body: Vec<u8>,
+    /// Unix seconds.
+    pub received_unix: u64,
+}
+
+/// A change of state.
+#[derive(Debug)]
+pub enum Event {
+    /// A connection attempt ended. The reason is fit for the log.
+    Opened { broker: usize, result: Result<Box<Opened>, String> },
+    /// A connection is gone.
+    Lost { session: u64, why: &'static str },
+    /// The broker closed a channel.
+    ChannelClosed { epoch: u64, close: ChannelClose },
+    /// The broker cancelled a consumer: its queue was deleted or moved.
+    Cancelled { epoch: u64 },
+    /// A subscription was declared, or was refused.
+    Subscribed { session: u64, index: usize, result: Result<Box<Subscribed>, String> },
+    /// A new publish channel in place of a closed one.
+    PublishChannel { session: u64, result: Result<PublishChannel, String> },
+}
+
+#[derive(Debug, Default)]
+struct State {
+    confirms: VecDeque<Confirm>,
+    deliveries: VecDeque<Incoming>,
+    replies: VecDeque<Incoming>,
+    events: VecDeque<Event>,
+}
+
+/// Shared by the loop and the library's callbacks.
+#[derive(Clone, Debug, Default)]
+pub struct Inbox {
+    state: Arc<Mutex<State>>,
+    notify: Arc<Notify>,
+}
+
+impl Inbox {
+    /// A confirm came.
+    pub fn confirm(&self, confirm: Confirm) {
+        self.state().confirms.push_back(confirm);
+        self.notify.notify_one();
+    }
+
+    /// A message of a subscription came.
+    pub fn delivery(&self, message: Incoming) {
+        self.state().deliveries.push_back(message);
+        self.notify.notify_one();
+    }
+
+    /// A message of a reply queue came.
+    pub fn reply(&self, message: Incoming) {
+        self.state().replies.push_back(message);
+        self.notify.notify_one();
+    }
+
+    /// Something changed.
+    pub fn event(&self, event: Event) {
+        self.state().events.push_back(event);
+        self.notify.notify_one();
+    }
+
+    /// The next confirm.
+    pub fn next_confirm(&self) -> Option<Confirm> {
+        self.state().confirms.pop_front()
+    }
+
+    /// The next message of a subscription.
+    pub fn next_delivery(&self) -> Option<Incoming> {
+        self.state().deliveries.pop_front()
+    }
+
+    /// Puts back what could not be handed out yet; it is the next one again.
+    pub fn put_back(&self, message: Incoming) {
+        self.state().deliveries.push_front(message);
+    }
+
+    /// The next message of a reply queue.
+    pub fn next_reply(&self) -> Option<Incoming> {
+        self.state().replies.pop_front()
+    }
+
+    /// The next change of state.
+    pub fn next_event(&self) -> Option<Event> {
+        self.state().events.pop_front()
+    }
+
+    /// Whether a message of a subscription waits.
+    pub fn has_delivery(&self) -> bool {
+        !self.state().deliveries.is_empty()
+    }
+
+    /// Whether anything but a message of a subscription waits.
+    pub fn has_news(&self) -> bool {
+        let state = self.state();
+        !(state.confirms.is_empty() && state.replies.is_empty() && state.events.is_empty())
+    }
+
+    /// Returns as soon as something was put in since the last call.
+    pub async fn arrived(&self) {
+        self.notify.notified().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A callback that panicked while holding the lock left at worst one message out.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

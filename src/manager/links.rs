@@ -1,0 +1,169 @@
+//! The state of each broker: down, connecting, up; back-off with jitter between attempts.
+//!
+//! All brokers are connected side by side. The order of the list is the order of preference for publishing.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use super::log::Log;
+use super::session::{Opened, Setup};
+use crate::bus::ManagerPort;
+use crate::bus::counters::Counter;
+
+/// One broker.
+#[derive(Debug)]
+struct Link {
+    state: State,
+    /// Attempts that failed since the last success.
+    failures: u32,
+    /// Whether it was ever up.
+    was_up: bool,
+    /// Whether it had been up before the present connection: then what waits there is the backlog of a reconnect.
+    reconnected: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Down { retry_ns: u64 },
+    Connecting,
+    Up(Box<Opened>),
+}
+
+/// All brokers, by index in the configuration.
+#[derive(Debug)]
+pub struct Links {
+    setup: Setup,
+    log: Log,
+    links: Vec<Link>,
+    jitter: RandomState,
+}
+
+impl Links {
+    /// All down, to be tried at once. `was_up`: a manager before this one was connected.
+    pub fn new(setup: Setup, log: Log, was_up: bool) -> Self {
+        let down = || Link { state: State::Down { retry_ns: 0 }, failures: 0, was_up, reconnected: false };
+        let links = setup.config.brokers.iter().map(|_| down()).collect();
+        Self { setup, log, links, jitter: RandomState::new() }
+    }
+
+    /// Whether the present connection to broker `index` is a reconnect.
+    pub fn is_reconnect(&self, index: usize) -> bool {
+        self.links[index].reconnected
+    }
+
+    /// Starts the attempts that are due.
+    pub fn tick(&mut self, now_ns: u64) {
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if matches!(link.state, State::Down { retry_ns } if retry_ns <= now_ns) {
+                link.state = State::Connecting;
+                self.setup.connect(index);
+            }
+        }
+    }
+
+    /// When the next attempt is due.
+    pub fn next_attempt(&self) -> Option<u64> {
+        let due = |l: &Link| if let State::Down { retry_ns } = l.state { Some(retry_ns) } else { None };
+        self.links.iter().filter_map(due).min()
+    }
+
+    /// A connection attempt ended.
+    pub fn opened(&mut self, index: usize, result: Result<Box<Opened>, String>, port: &ManagerPort, now_ns: u64) {
+        let name = self.name(index);
+        let link = &mut self.links[index];
+        match result {
+            Ok(opened) => {
+                let waited =
+                    if link.failures > 0 { format!(" after {} attempts", link.failures + 1) } else { String::new() };
+                self.log.info(format_args!("broker {name} connected{waited}"));
+                link.state = State::Up(opened);
+                link.failures = 0;
+                link.reconnected = std::mem::replace(&mut link.was_up, true);
+                port.row.inc(Counter::Connects);
+            }
+            Err(why) => {
+                link.failures += 1;
+                let pause = self.pause_ns(index);
+                let link = &mut self.links[index];
+                link.state = State::Down { retry_ns: now_ns + pause };
+                // The first failure is the news; the attempts after it are not.
+                if link.failures == 1 {
+                    let ms = pause / 1_000_000;
+                    self.log
+                        .warn(format_args!("broker {name} cannot be reached: {why}; trying again, next in {ms} ms"));
+                }
+            }
+        }
+    }
+
+    /// Takes the session off its link; the next attempt follows after the shortest pause.
+    pub fn take(&mut self, session: u64, now_ns: u64) -> Option<(usize, Box<Opened>)> {
+        let index = self.index_of(session)?;
+        let pause = self.pause_ns(index);
+        let state = &mut self.links[index].state;
+        match std::mem::replace(state, State::Down { retry_ns: now_ns + pause }) {
+            State::Up(opened) => Some((index, opened)),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    /// Broker index and session of every connection that is up.
+    pub fn up(&self) -> impl Iterator<Item = (usize, &Opened)> {
+        self.links.iter().enumerate().filter_map(|(i, l)| match &l.state {
+            State::Up(opened) => Some((i, &**opened)),
+            _ => None,
+        })
+    }
+
+    /// The session named `session`, with its broker's index.
+    pub fn session(&mut self, session: u64) -> Option<(usize, &mut Opened)> {
+        let index = self.index_of(session)?;
+        self.at(index).map(|opened| (index, opened))
+    }
+
+    /// The session of broker `index`.
+    pub fn at(&mut self, index: usize) -> Option<&mut Opened> {
+        match &mut self.links.get_mut(index)?.state {
+            State::Up(opened) => Some(opened),
+            _ => None,
+        }
+    }
+
+    /// The session whose publish channel has `epoch`.
+    pub fn by_publish_epoch(&mut self, epoch: u64) -> Option<&mut Opened> {
+        self.links.iter_mut().find_map(|l| match &mut l.state {
+            State::Up(opened) if opened.publish.as_ref().is_some_and(|p| p.channel.epoch() == epoch) => {
+                Some(&mut **opened)
+            }
+            _ => None,
+        })
+    }
+
+    /// Index of the broker that takes messages without a target: the first of the primary zone that is up.
+    pub fn primary(&self) -> Option<usize> {
+        self.up().find(|(i, _)| self.setup.config.brokers[*i].zone == 0).map(|(i, _)| i)
+    }
+
+    /// `host:port/vhost`, for the log.
+    pub fn name(&self, index: usize) -> String {
+        self.setup.config.brokers[index].url.to_string()
+    }
+
+    fn index_of(&self, session: u64) -> Option<usize> {
+        self.up().find(|(_, o)| o.session == session).map(|(i, _)| i)
+    }
+
+    /// Doubles with each failure, between the two limits, less up to a quarter at random: many servers that lost the
+    /// same broker must not come back in step.
+    fn pause_ns(&self, index: usize) -> u64 {
+        let config = self.setup.config;
+        let (min, max) = (config.reconnect_min.as_nanos() as u64, config.reconnect_max.as_nanos() as u64);
+        let doubled = min.saturating_mul(1 << self.links[index].failures.saturating_sub(1).min(20));
+        let pause = doubled.min(max);
+        let random = self.jitter.hash_one((index, self.links[index].failures, crate::bus::clock::now_ns()));
+        pause - random % (pause / 4 + 1)
+    }
+}

@@ -1,0 +1,45 @@
+//! The AMQP manager: the only process that talks to a broker.
+//!
+//! One thread, one tokio runtime, made after the fork. It lives on the rings of [`crate::bus`] and on its own heap:
+//! it calls no function of Kamailio that takes a lock or allocates, because it may be killed at any moment.
+//!
+//! ```text
+//!  command rings ─▶ outbox ─▶ publisher ─▶ session ─▶ broker        one turn of the loop (turn.rs):
+//!   reply rings  ◀─ queries ◀── inbox ◀──  session ◀─ broker          ACK      ack rings → broker
+//! delivery rings ◀─ dispatch ◀─ inbox                                 SEND     command rings → broker
+//!    ack rings   ─▶ tracker ──▶ session ─▶ broker                     CONSUME  broker → reply, delivery rings
+//! ```
+//!
+//! | file | concern |
+//! |---|---|
+//! | [`run`] | start and end of the process: runtime, signals, drain |
+//! | [`turn`] | the loop: three kinds of work with their counts, and sleeping |
+//! | [`outbox`] | what of one command ring was sent, confirmed, must be sent again |
+//! | [`publisher`] | commands to the broker, confirms back, poison isolated |
+//! | [`queries`] | who waits for which `Msg-ID` |
+//! | [`links`] | state of each broker: down, connecting, up; back-off |
+//! | [`session`] | one connection: reply queue, publish channel, subscriptions |
+//! | [`subscriptions`] | what is declared where; acknowledgements by channel |
+//! | [`tracker`] | delivery tags of one channel that wait for an acknowledgement |
+//! | [`dispatch`] | which consumer process gets a message |
+//! | [`inbox`] | what the client library's tasks report to the loop |
+//! | [`amqp`] | the client library: the only file that names it, with its traps |
+//! | [`wake`] | the manager's eventfd in the runtime |
+//! | [`log`] | lines for the server's log, storms throttled |
+
+#![deny(unsafe_code)]
+
+mod amqp;
+mod dispatch;
+mod inbox;
+mod links;
+pub mod log;
+mod outbox;
+mod publisher;
+mod queries;
+pub mod run;
+mod session;
+mod subscriptions;
+mod tracker;
+mod turn;
+mod wake;

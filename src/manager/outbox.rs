@@ -1,0 +1,266 @@
+//! What became of the records of one command ring: waiting, sent, done.
+//!
+//! The record itself stays in the ring until it is done; this is only the manager's memory of it. A manager that dies
+//! takes it along, and its successor starts with everything between the ring's `confirmed` and `written` as waiting:
+//! sent again, in order, with the same `message_id`.
+
+use std::collections::VecDeque;
+
+use shm::{Consumer, Corrupt};
+
+/// State of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Sent,
+    Done,
+}
+
+#[derive(Debug)]
+struct Entry {
+    start: u64,
+    end: u64,
+    state: State,
+    attempts: u8,
+}
+
+/// Names one record of one ring for as long as it is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId(u64);
+
+/// The manager's memory of one command ring.
+#[derive(Debug, Default)]
+pub struct Window {
+    entries: VecDeque<Entry>,
+    /// Number of the first entry.
+    first: u64,
+    /// No entry before this one waits.
+    next: u64,
+}
+
+impl Window {
+    /// The next record to send, in order: one that must be sent again, else a new one from the ring.
+    ///
+    /// Returns its id and where it starts. It stays the next until [`sent`](Self::sent) or [`done`](Self::done).
+    pub fn next(&mut self, ring: &mut Consumer) -> Result<Option<(RecordId, u64)>, Corrupt> {
+        while let Some(entry) = self.at(self.next) {
+            if entry.state == State::Waiting {
+                return Ok(Some((RecordId(self.next), entry.start)));
+            }
+            self.next += 1;
+        }
+        let Some(record) = ring.next()? else { return Ok(None) };
+        let entry = Entry { start: record.start, end: record.end, state: State::Waiting, attempts: 0 };
+        let start = entry.start;
+        self.entries.push_back(entry);
+        Ok(Some((RecordId(self.next), start)))
+    }
+
+    /// The record was handed to the broker.
+    pub fn sent(&mut self, id: RecordId) {
+        self.set(id, State::Sent);
+        if let Some(entry) = self.at_mut(id.0) {
+            entry.attempts = entry.attempts.saturating_add(1);
+        }
+    }
+
+    /// The record must be sent again. Returns how often it was sent; `None` if it is done already.
+    pub fn again(&mut self, id: RecordId) -> Option<u8> {
+        let entry = self.at_mut(id.0).filter(|e| e.state == State::Sent)?;
+        entry.state = State::Waiting;
+        let attempts = entry.attempts;
+        self.next = self.next.min(id.0);
+        Some(attempts)
+    }
+
+    /// The broker has the record, or it was given up.
+    pub fn done(&mut self, id: RecordId) {
+        self.set(id, State::Done);
+    }
+
+    /// Frees the ring up to the first record that is not done. True if anything was freed.
+    pub fn release(&mut self, ring: &mut Consumer) -> Result<bool, Corrupt> {
+        let mut end = None;
+        while let Some(entry) = self.entries.front().filter(|e| e.state == State::Done) {
+            end = Some(entry.end);
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        self.next = self.next.max(self.first);
+        match end {
+            Some(end) => ring.confirm(end).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Where the record starts, done or not; `None` once it has left the ring.
+    pub fn place_of(&self, id: RecordId) -> Option<u64> {
+        self.at(id.0).map(|e| e.start)
+    }
+
+    /// Where the record starts; `None` if it is done.
+    pub fn start_of(&self, id: RecordId) -> Option<u64> {
+        self.at(id.0).filter(|e| e.state != State::Done).map(|e| e.start)
+    }
+
+    /// Whether every record that was taken from the ring is done.
+    pub fn is_settled(&self) -> bool {
+        self.entries.iter().all(|e| e.state == State::Done)
+    }
+
+    /// Whether a record waits to be sent again.
+    pub fn has_waiting(&self) -> bool {
+        self.next < self.first + self.entries.len() as u64
+    }
+
+    /// An id for tests of other files.
+    #[cfg(test)]
+    pub fn any_id() -> RecordId {
+        RecordId(0)
+    }
+
+    fn set(&mut self, id: RecordId, state: State) {
+        if let Some(entry) = self.at_mut(id.0) {
+            entry.state = state;
+        }
+    }
+
+    fn at(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+
+    fn at_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+}
+
+/// The messages of one publish channel that the broker has not confirmed, by delivery tag.
+///
+/// A channel counts its publishes from 1; the broker confirms by that number, single or up to it.
+#[derive(Debug)]
+pub struct InFlight<T> {
+    slots: VecDeque<Option<T>>,
+    /// Tag of the first slot.
+    first_tag: u64,
+    open: usize,
+}
+
+impl<T> Default for InFlight<T> {
+    fn default() -> Self {
+        Self { slots: VecDeque::new(), first_tag: 1, open: 0 }
+    }
+}
+
+impl<T> InFlight<T> {
+    /// Notes one more publish on the channel.
+    pub fn push(&mut self, item: T) {
+        self.slots.push_back(Some(item));
+        self.open += 1;
+    }
+
+    /// Number of messages not confirmed.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether everything is confirmed.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Takes what a confirm covers. Tags that are unknown or confirmed before are ignored.
+    pub fn confirm(&mut self, tag: u64, multiple: bool, mut each: impl FnMut(T)) {
+        let Some(last) = tag.checked_sub(self.first_tag).and_then(|i| usize::try_from(i).ok()) else { return };
+        if last >= self.slots.len() {
+            return;
+        }
+        let from = if multiple { 0 } else { last };
+        for slot in self.slots.range_mut(from..=last) {
+            if let Some(item) = slot.take() {
+                self.open -= 1;
+                each(item);
+            }
+        }
+        while self.slots.front().is_some_and(Option::is_none) {
+            self.slots.pop_front();
+            self.first_tag += 1;
+        }
+    }
+
+    /// Everything not confirmed, in the order in which it was sent.
+    pub fn into_open(self) -> impl Iterator<Item = T> {
+        self.slots.into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::bus::{ManagerPort, Outgoing, ShortStr, Worker, port::test_block};
+    use crate::payload::envelope::Splice;
+    use std::time::Duration;
+
+    fn publish(worker: &mut Worker, body: &[u8]) {
+        let name = ShortStr::new(b"x").unwrap();
+        let message =
+            Outgoing { broker: None, exchange: name, routing_key: name, headers: b"", body, splice: Splice::None };
+        worker.publish(&message).unwrap();
+    }
+
+    #[test]
+    fn records_leave_the_ring_in_order_whatever_the_order_of_confirms_and_again_comes_first() {
+        let block = test_block(1, 1);
+        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut port = ManagerPort::attach(block).unwrap();
+        let ring = &mut port.processes[0].commands;
+        let mut window = Window::default();
+        for _ in 0..4 {
+            publish(&mut worker, b"{}");
+        }
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let (id, _) = window.next(ring).unwrap().unwrap();
+            window.sent(id);
+            ids.push(id);
+        }
+        window.done(ids[1]);
+        assert!(!window.release(ring).unwrap(), "the first is still open");
+        window.done(ids[0]);
+        assert!(window.release(ring).unwrap());
+        assert_eq!(window.again(ids[1]), None, "done is done");
+        assert_eq!(window.again(ids[2]), Some(1));
+        let (id, _) = window.next(ring).unwrap().unwrap();
+        assert_eq!(id, ids[2], "again comes before what is new");
+        window.sent(id);
+        let (fourth, ..) = window.next(ring).unwrap().unwrap();
+        assert!(!window.is_settled());
+        window.done(id);
+        window.done(fourth);
+        assert!(window.release(ring).unwrap());
+        assert_eq!(window.next(ring).unwrap(), None);
+        assert_eq!(ring.used(), 0);
+        assert!(window.is_settled());
+    }
+
+    #[test]
+    fn confirms_single_multiple_repeated_and_unknown() {
+        let mut flight = InFlight::default();
+        for i in 1..=6 {
+            flight.push(i);
+        }
+        let mut confirm = |tag, multiple| {
+            let mut got: Vec<i32> = Vec::new();
+            flight.confirm(tag, multiple, |i| got.push(i));
+            got
+        };
+        assert_eq!(confirm(3, false), [3]);
+        assert_eq!(confirm(4, true), [1, 2, 4]);
+        assert_eq!(confirm(4, true), [0; 0]);
+        assert_eq!(confirm(0, true), [0; 0]);
+        assert_eq!(confirm(99, true), [0; 0]);
+        assert_eq!(confirm(6, false), [6]);
+        assert_eq!(flight.len(), 1);
+        assert_eq!(flight.into_open().collect::<Vec<_>>(), [5]);
+    }
+}

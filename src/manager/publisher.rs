@@ -1,0 +1,525 @@
+//! Commands to the broker, confirms back.
+//!
+//! A record leaves its ring only when the broker has confirmed it, or when the broker has refused it for good. A refusal
+//! closes the channel and with it the confirms of everything under way, so the offender is found by what the close
+//! text names, taken out and reported, and the rest is sent again on a new channel. An exchange that was refused is in
+//! quarantine for a moment: its messages are refused at once and cost the others no channel.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::amqp::{ChannelClose, Publish};
+use super::inbox::{Confirm, Inbox};
+use super::links::Links;
+use super::log::{Log, Throttle};
+use super::outbox::{RecordId, Window};
+use super::queries::{Pending, Queries, Replies};
+use super::session::PublishChannel;
+use crate::bus::command::{Body, Command};
+use crate::bus::counters::Counter;
+use crate::bus::reply::Outcome;
+use crate::bus::{ManagerPort, Shared};
+use crate::config::Config;
+use crate::payload::headers;
+
+/// Messages under way on one channel before the next waits. Bounds what is sent twice after a lost connection.
+const CONFIRM_WINDOW: usize = 1000;
+
+/// How often a message is sent before negative confirms count as a refusal.
+const MAX_ATTEMPTS: u8 = 5;
+
+/// How long a refused exchange stays in quarantine.
+const QUARANTINE_NS: u64 = 1_000_000_000;
+
+/// What sending one record came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Sent, or settled without sending.
+    Moved,
+    /// Cannot be sent now; others may.
+    Blocked,
+    /// The connection of broker `index` is broken.
+    Broken(usize),
+}
+
+/// The SEND part of the manager.
+#[derive(Debug)]
+pub struct Publisher {
+    config: &'static Config,
+    log: Log,
+    windows: Vec<Window>,
+    next: usize,
+    quarantine: HashMap<Vec<u8>, u64>,
+    /// Sends left with a window of one, to find an offender that the close text does not name.
+    probing: usize,
+    /// When the last confirm came, or the first message after a pause left.
+    progress_ns: u64,
+    touched: Vec<bool>,
+    refusals: Throttle,
+    damage: Throttle,
+    message_id: String,
+}
+
+/// The parts of the manager that publishing works with.
+pub struct Around<'m> {
+    /// Rings.
+    pub port: &'m mut ManagerPort,
+    /// Connections.
+    pub links: &'m mut Links,
+    /// Pending queries.
+    pub queries: &'m mut Queries,
+    /// Replies on their way.
+    pub replies: &'m mut Replies,
+    /// The time of this turn.
+    pub now_ns: u64,
+}
+
+impl Publisher {
+    /// For `processes` command rings.
+    pub fn new(config: &'static Config, log: Log, processes: usize) -> Self {
+        Self {
+            config,
+            log,
+            windows: (0..processes).map(|_| Window::default()).collect(),
+            next: 0,
+            quarantine: HashMap::new(),
+            probing: 0,
+            progress_ns: 0,
+            touched: vec![false; processes],
+            refusals: Throttle::default(),
+            damage: Throttle::default(),
+            message_id: String::new(),
+        }
+    }
+
+    /// Sends up to `limit` records, one of each ring in turn. Returns how many moved and the broken broker, if any.
+    pub fn send(&mut self, around: &mut Around<'_>, limit: usize) -> (usize, Option<usize>) {
+        let mut moved = 0;
+        let mut idle = 0;
+        while moved < limit && idle < self.windows.len() {
+            let process_no = self.next;
+            self.next = (self.next + 1) % self.windows.len();
+            match self.send_one(around, process_no) {
+                Some(Step::Moved) => {
+                    moved += 1;
+                    idle = 0;
+                }
+                Some(Step::Blocked) | None => idle += 1,
+                Some(Step::Broken(broker)) => return (moved, Some(broker)),
+            }
+        }
+        (moved, None)
+    }
+
+    /// Takes the confirms that came. Returns how many.
+    pub fn take_confirms(&mut self, around: &mut Around<'_>, inbox: &Inbox) -> usize {
+        let mut count = 0;
+        while let Some(confirm) = inbox.next_confirm() {
+            count += 1;
+            self.progress_ns = around.now_ns;
+            self.take_confirm(around, confirm);
+        }
+        count
+    }
+
+    /// Frees the ring space of what was settled in this turn and wakes workers that wait for it.
+    pub fn release(&mut self, port: &mut ManagerPort) {
+        for (process_no, touched) in self.touched.iter_mut().enumerate() {
+            if !std::mem::take(touched) {
+                continue;
+            }
+            let end = &mut port.processes[process_no];
+            match self.windows[process_no].release(&mut end.commands) {
+                // Not for every message: a worker that waits wants room for many.
+                Ok(true) if end.commands.used() <= end.commands.capacity() / 2 => end.wake(),
+                Ok(_) => {}
+                Err(_) => port.row.inc(Counter::Damaged),
+            }
+        }
+    }
+
+    /// Whether messages are under way and no confirm came for the stall timeout.
+    pub fn stands_still(&self, links: &Links, now_ns: u64) -> bool {
+        let stall = self.config.stall_timeout.as_nanos() as u64;
+        in_flight(links) > 0 && now_ns.saturating_sub(self.progress_ns) >= stall
+    }
+
+    /// Whether messages are under way.
+    pub fn waits_for_confirms(&self, links: &Links) -> bool {
+        in_flight(links) > 0
+    }
+
+    /// Whether a record could be sent now.
+    pub fn has_work(&self, port: &ManagerPort, links: &Links) -> bool {
+        let room = links.up().any(|(_, o)| o.publish.as_ref().is_some_and(|p| p.in_flight.len() < self.window()));
+        room && self.windows.iter().zip(&port.processes).any(|(w, p)| w.has_waiting() || !p.commands.is_empty())
+    }
+
+    /// Whether everything that was accepted is settled.
+    pub fn is_settled(&self, port: &ManagerPort) -> bool {
+        self.windows.iter().all(Window::is_settled) && port.processes.iter().all(|p| p.commands.is_empty())
+    }
+
+    /// Records that are not settled, for the log line at shutdown.
+    pub fn unsettled(&self, port: &ManagerPort) -> usize {
+        port.processes.iter().filter(|p| p.commands.used() > 0).count()
+    }
+
+    /// A connection is gone: what it had under way is sent again, and who waits for an answer from it learns so.
+    pub fn session_lost(&mut self, around: &mut Around<'_>, publish: Option<PublishChannel>) {
+        let Some(publish) = publish else { return };
+        let epoch = publish.channel.epoch();
+        let resent = self.send_again(publish);
+        around.port.row.add(Counter::Resent, resent);
+        // Queries that were not confirmed are among those that are sent again.
+        let windows = &self.windows;
+        let lost = around.queries.extract(|q| q.epoch == epoch && windows[q.process_no].start_of(q.record).is_none());
+        for query in lost {
+            around.replies.send(around.port, &query, &Outcome::ConnectionLost);
+        }
+    }
+
+    /// The broker closed a publish channel because of one message: finds it, refuses it, sends the rest again.
+    pub fn channel_closed(&mut self, around: &mut Around<'_>, publish: PublishChannel, close: &ChannelClose) {
+        let open: Vec<_> = publish.in_flight.into_open().collect();
+        let offender = self.find_offender(around.port, &open, close, around.now_ns);
+        // Found: no need to send one by one any longer.
+        self.probing = 0;
+        let mut resent = 0;
+        for (process_no, id) in &open {
+            if offender == Some((*process_no, *id)) {
+                self.refuse(around, *process_no, *id, &format!("{} {}", close.code, close.text));
+            } else {
+                resent += u64::from(self.windows[*process_no].again(*id).is_some());
+            }
+        }
+        around.port.row.add(Counter::Resent, resent);
+        if offender.is_none() {
+            self.probing = open.len();
+            self.log.warn(format_args!(
+                "broker closed a publish channel ({} {}) without naming a message; sending {} one by one to find it",
+                close.code,
+                close.text,
+                open.len()
+            ));
+        }
+        self.release(around.port);
+    }
+
+    fn window(&self) -> usize {
+        if self.probing > 0 { 1 } else { CONFIRM_WINDOW }
+    }
+
+    fn send_again(&mut self, publish: PublishChannel) -> u64 {
+        let mut resent = 0;
+        for (process_no, id) in publish.in_flight.into_open() {
+            resent += u64::from(self.windows[process_no].again(id).is_some());
+        }
+        resent
+    }
+
+    /// Sends the next record of one ring; `None` if it has none.
+    fn send_one(&mut self, around: &mut Around<'_>, process_no: usize) -> Option<Step> {
+        let (id, start) = self.next_record(around.port, process_no)?;
+        let record = around.port.processes[process_no].commands.read_at(start);
+        let decision = match record.ok().and_then(|r| Command::decode(r.bytes)) {
+            Some(command) => self.decide(around.links, around.now_ns, &command),
+            None => Decision::Damaged,
+        };
+        match decision {
+            Decision::Send(broker) => return Some(self.transmit(around, process_no, (id, start), broker)),
+            Decision::Wait => return Some(Step::Blocked),
+            Decision::Refuse(why) => self.refuse(around, process_no, id, &why),
+            Decision::Expired => {
+                around.port.row.inc(Counter::Expired);
+                self.settle(process_no, id);
+            }
+            Decision::Damaged => self.damaged(around.port, process_no, Some(id)),
+        }
+        Some(Step::Moved)
+    }
+
+    fn next_record(&mut self, port: &mut ManagerPort, process_no: usize) -> Option<(RecordId, u64)> {
+        let (window, ring) = (&mut self.windows[process_no], &mut port.processes[process_no].commands);
+        if !window.has_waiting() && ring.is_empty() {
+            return None;
+        }
+        match window.next(ring) {
+            Ok(next) => next,
+            Err(_) => {
+                self.damaged(port, process_no, None);
+                None
+            }
+        }
+    }
+
+    /// What to do with a command, without doing it.
+    fn decide(&self, links: &mut Links, now_ns: u64, command: &Command<'_>) -> Decision {
+        if command.query.is_some_and(|q| q.deadline_ns <= now_ns) {
+            return Decision::Expired;
+        }
+        let broker = match command.broker {
+            None => match links.primary() {
+                Some(index) => index,
+                None => return Decision::Wait,
+            },
+            Some(id) => {
+                let index = (id as usize).wrapping_sub(1);
+                if links.at(index).is_none() {
+                    return Decision::Refuse(format!("broker {id} is not connected"));
+                }
+                index
+            }
+        };
+        if self.quarantine.get(command.exchange.as_bytes()).is_some_and(|until| *until > now_ns) {
+            return Decision::Refuse("the broker refused its exchange a moment ago".to_owned());
+        }
+        if str::from_utf8(command.exchange.as_bytes()).is_err()
+            || str::from_utf8(command.routing_key.as_bytes()).is_err()
+        {
+            return Decision::Refuse("exchange or routing key is not UTF-8".to_owned());
+        }
+        let publish = links.at(broker).and_then(|o| o.publish.as_ref());
+        let room = publish.is_some_and(|p| p.in_flight.len() < self.window());
+        if room { Decision::Send(broker) } else { Decision::Wait }
+    }
+
+    /// Hands one record to its broker.
+    fn transmit(
+        &mut self,
+        around: &mut Around<'_>,
+        process_no: usize,
+        (id, start): (RecordId, u64),
+        broker: usize,
+    ) -> Step {
+        let Around { port, links, queries, now_ns, .. } = around;
+        let Some(opened) = links.at(broker) else { return Step::Blocked };
+        let Some(publish) = opened.publish.as_mut() else { return Step::Blocked };
+        let record = port.processes[process_no].commands.read_at(start);
+        let command = record.ok().and_then(|r| Command::decode(r.bytes));
+        let shared = port.shared;
+        let ready = command.and_then(|c| wire_body(shared, &c, &opened.server_id).map(|body| (c, body)));
+        let Some((command, body)) = ready else {
+            self.damaged(port, process_no, Some(id));
+            return Step::Moved;
+        };
+        message_id(&mut self.message_id, shared.boot(), process_no, command.sequence);
+        let message = Publish {
+            // `decide` has checked both.
+            exchange: str::from_utf8(command.exchange.as_bytes()).unwrap_or_default(),
+            routing_key: str::from_utf8(command.routing_key.as_bytes()).unwrap_or_default(),
+            message_id: &self.message_id,
+            persistent: self.config.persistent,
+            headers: header_pairs(command.headers),
+            body,
+        };
+        if publish.channel.publish(message).is_err() {
+            // A closed channel reports itself and is replaced; an open one that takes nothing is a dead connection.
+            return if publish.channel.is_open() { Step::Broken(broker) } else { Step::Blocked };
+        }
+        if publish.in_flight.is_empty() {
+            self.progress_ns = *now_ns;
+        }
+        publish.in_flight.push((process_no, id));
+        if let Some(query) = command.query {
+            let epoch = publish.channel.epoch();
+            let (sequence, deadline_ns) = (command.sequence, query.deadline_ns);
+            queries.insert(query.msg_id, Pending { process_no, sequence, deadline_ns, record: id, epoch });
+        }
+        self.windows[process_no].sent(id);
+        Step::Moved
+    }
+
+    fn take_confirm(&mut self, around: &mut Around<'_>, confirm: Confirm) {
+        let Some(publish) = around.links.by_publish_epoch(confirm.epoch).and_then(|o| o.publish.as_mut()) else {
+            return;
+        };
+        let mut settled = Vec::new();
+        publish.in_flight.confirm(confirm.tag, confirm.multiple, |item| settled.push(item));
+        self.probing = self.probing.saturating_sub(settled.len());
+        if confirm.ack {
+            around.port.row.add(Counter::Confirmed, settled.len() as u64);
+            settled.into_iter().for_each(|(process_no, id)| self.settle(process_no, id));
+            return;
+        }
+        for (process_no, id) in settled {
+            around.port.row.inc(Counter::Nacked);
+            match self.windows[process_no].again(id) {
+                Some(attempts) if attempts >= MAX_ATTEMPTS => {
+                    self.refuse(around, process_no, id, "negative confirm, again and again");
+                }
+                _ => around.port.row.inc(Counter::Resent),
+            }
+        }
+    }
+
+    /// Gives up one record: counts, logs, and tells a worker that waits for its answer.
+    fn refuse(&mut self, around: &mut Around<'_>, process_no: usize, id: RecordId, why: &str) {
+        around.port.row.inc(Counter::RefusedByBroker);
+        self.settle(process_no, id);
+        let what = match self.command(around.port, process_no, id) {
+            None => "a message".to_owned(),
+            Some(command) => {
+                let exchange = String::from_utf8_lossy(command.exchange.as_bytes());
+                let key = String::from_utf8_lossy(command.routing_key.as_bytes());
+                format!(
+                    "message {} of process {process_no} (exchange \"{exchange}\", routing key \"{key}\")",
+                    command.sequence
+                )
+            }
+        };
+        if let Some(more) = self.refusals.pass() {
+            let more = if more > 0 { format!("; {more} more since the last line") } else { String::new() };
+            self.log.error(format_args!("{what} refused: {why}{more}"));
+        }
+        for query in around.queries.extract(|q| q.process_no == process_no && q.record == id) {
+            around.replies.send(around.port, &query, &Outcome::Refused);
+        }
+    }
+
+    /// The record is done with; [`release`](Self::release) frees its place.
+    fn settle(&mut self, process_no: usize, id: RecordId) {
+        self.windows[process_no].done(id);
+        self.touched[process_no] = true;
+    }
+
+    fn damaged(&mut self, port: &ManagerPort, process_no: usize, id: Option<RecordId>) {
+        port.row.inc(Counter::Damaged);
+        if self.damage.pass().is_some() {
+            self.log
+                .error(format_args!("command ring of process {process_no} is damaged; was shared memory overwritten?"));
+        }
+        if let Some(id) = id {
+            self.settle(process_no, id);
+        }
+    }
+
+    fn command<'p>(&self, port: &'p ManagerPort, process_no: usize, id: RecordId) -> Option<Command<'p>> {
+        let start = self.windows[process_no].place_of(id)?;
+        port.processes[process_no].commands.read_at(start).ok().and_then(|r| Command::decode(r.bytes))
+    }
+
+    /// The first message under way that fits what the broker names.
+    fn find_offender(
+        &mut self,
+        port: &ManagerPort,
+        open: &[(usize, RecordId)],
+        close: &ChannelClose,
+        now_ns: u64,
+    ) -> Option<(usize, RecordId)> {
+        let found = match Culprit::named_in(close) {
+            Some(Culprit::Exchange(name)) => {
+                self.quarantine.retain(|_, until| *until > now_ns);
+                self.quarantine.insert(name.as_bytes().to_vec(), now_ns + QUARANTINE_NS);
+                self.first(port, open, |command| command.exchange.as_bytes() == name.as_bytes())
+            }
+            Some(Culprit::Size(size)) => self.first(port, open, |command| {
+                let len = match command.body {
+                    Body::Inline(text) => text.len(),
+                    Body::Block { len, .. } => usize::try_from(len).unwrap_or(usize::MAX),
+                };
+                // The broker counts Server-ID, the record does not have it yet.
+                (len..=len.saturating_add(SERVER_ID_ROOM)).contains(&size)
+            }),
+            None => None,
+        };
+        found.or(if let [only] = open { Some(*only) } else { None })
+    }
+
+    fn first(
+        &self,
+        port: &ManagerPort,
+        open: &[(usize, RecordId)],
+        fits: impl Fn(&Command<'_>) -> bool,
+    ) -> Option<(usize, RecordId)> {
+        open.iter().copied().find(|(process_no, id)| self.command(port, *process_no, *id).is_some_and(|c| fits(&c)))
+    }
+}
+
+/// What to do with a command.
+#[derive(Debug)]
+enum Decision {
+    Send(usize),
+    Wait,
+    Refuse(String),
+    Expired,
+    Damaged,
+}
+
+/// Most bytes that `Server-ID` adds to a body.
+const SERVER_ID_ROOM: usize = 512;
+
+/// What the text of a channel close says about the message that caused it.
+#[derive(Debug, PartialEq, Eq)]
+enum Culprit<'t> {
+    Exchange(&'t str),
+    Size(usize),
+}
+
+impl<'t> Culprit<'t> {
+    /// `NOT_FOUND - no exchange 'X' in vhost '/'`, `ACCESS_REFUSED - access to exchange 'X' in vhost ...`,
+    /// `PRECONDITION_FAILED - message size N is larger than configured max size M`.
+    fn named_in(close: &'t ChannelClose) -> Option<Self> {
+        let text = close.text.as_str();
+        if matches!(close.code, 403 | 404) {
+            let (_, rest) = text.split_once("exchange '")?;
+            // A name may hold a quote itself.
+            return rest.rsplit_once("' in vhost").map(|(name, _)| Self::Exchange(name));
+        }
+        let (_, rest) = text.split_once("message size ")?;
+        rest.split(' ').next()?.parse().ok().map(Self::Size)
+    }
+}
+
+/// Messages under way on all connections.
+fn in_flight(links: &Links) -> usize {
+    links.up().filter_map(|(_, o)| o.publish.as_ref()).map(|p| p.in_flight.len()).sum()
+}
+
+/// The body with `Server-ID` in it; `None` if the record is damaged.
+fn wire_body(shared: &Shared, command: &Command<'_>, server_id: &str) -> Option<Vec<u8>> {
+    let text = match command.body {
+        Body::Inline(text) => text,
+        Body::Block { offset, len } => shared.block(offset, len)?,
+    };
+    let mut body = Vec::with_capacity(text.len() + server_id.len() + 32);
+    command.splice.apply(text, server_id.as_bytes(), &mut body).ok()?;
+    Some(body)
+}
+
+/// `message_id`: the same however often the message is sent, different for every other message of this server.
+fn message_id(out: &mut String, boot: u64, process_no: usize, sequence: u64) {
+    out.clear();
+    // Writing to a string cannot fail.
+    let _ = write!(out, "{boot:016x}-{process_no}-{sequence}");
+}
+
+/// Application headers; the worker has checked and logged what is wrong with them.
+fn header_pairs(raw: &[u8]) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    headers::pairs(raw).flatten().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn the_close_text_names_exchange_or_size() {
+        let close = |code, text: &str| ChannelClose { code, text: text.to_owned() };
+        let missing = close(404, "NOT_FOUND - no exchange 'it's' in vhost '/'");
+        assert_eq!(Culprit::named_in(&missing), Some(Culprit::Exchange("it's")));
+        let refused = close(403, "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'guest'");
+        assert_eq!(Culprit::named_in(&refused), Some(Culprit::Exchange("x")));
+        let large = close(406, "PRECONDITION_FAILED - message size 2000 is larger than configured max size 1000");
+        assert_eq!(Culprit::named_in(&large), Some(Culprit::Size(2000)));
+        assert_eq!(Culprit::named_in(&close(541, "INTERNAL_ERROR")), None);
+    }
+
+    #[test]
+    fn a_message_id_is_stable_and_unique() {
+        let mut id = String::new();
+        message_id(&mut id, 0xabc, 7, 12);
+        assert_eq!(id, "0000000000000abc-7-12");
+    }
+}

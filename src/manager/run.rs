@@ -1,0 +1,64 @@
+//! Start and end of the manager process.
+//!
+//! Called in the freshly forked process, with signals as the supervisor left them: everything ignored or default,
+//! nothing blocked. Builds the runtime here, because one that was made before a fork does not work after it.
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::log::Log;
+use super::turn::{LIBRARY_PANICKED, Manager};
+use crate::bus::{ManagerPort, Shared};
+use crate::config::Config;
+
+/// Runs until SIGTERM and drains the outbox. The result is for the process's exit code.
+pub fn run(config: &'static Config, shared: &'static Shared, log: Log) -> Result<(), String> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
+    log_panics(log);
+    let result = runtime.block_on(serve(config, shared, log));
+    // Tasks of the client library may wait for a broker that never answers.
+    runtime.shutdown_timeout(Duration::ZERO);
+    result
+}
+
+async fn serve(config: &'static Config, shared: &'static Shared, log: Log) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("no signal handler: {e}"))?;
+    let port = ManagerPort::attach(shared).map_err(|e| e.to_string())?;
+    let mut manager = Manager::new(config, port, log).map_err(|e| format!("no wake-up: {e}"))?;
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            () = manager.turn() => {}
+        }
+    }
+    drain(&mut manager, config.drain_timeout, log).await;
+    manager.close().await;
+    Ok(())
+}
+
+/// Sends what was accepted, as long as the drain timeout allows.
+async fn drain(manager: &mut Manager, limit: Duration, log: Log) {
+    manager.drain();
+    let end = Instant::now() + limit;
+    while !manager.is_drained() && Instant::now() < end {
+        manager.turn().await;
+    }
+    if !manager.is_drained() {
+        log.error(format_args!(
+            "stopping with unconfirmed messages in the outbox of {} processes: no confirm within {limit:?}",
+            manager.undrained()
+        ));
+    }
+}
+
+/// A panic in a task of the client library is contained by the runtime; this makes it visible and has the
+/// connections made anew.
+fn log_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |info| {
+        LIBRARY_PANICKED.store(true, std::sync::atomic::Ordering::Relaxed);
+        log.error(format_args!("manager: {info}"));
+    }));
+}

@@ -1,0 +1,218 @@
+//! Which subscription is declared at which broker, and the acknowledgements of its channel.
+//!
+//! The list is read from the registry in shared memory, so a new manager finds what the old one had. A refused
+//! declaration is logged once and tried again later; it disturbs nobody else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::amqp::Channel;
+use super::log::Log;
+use super::session::{Opened, Setup, Subscribed};
+use super::tracker::Tracker;
+use crate::bus::subscription::Subscription;
+use crate::bus::{ManagerPort, Verdict};
+use crate::config::Config;
+
+/// First pause after a refused declaration; doubles up to [`RETRY_MAX_NS`].
+const RETRY_MIN_NS: u64 = 1_000_000_000;
+const RETRY_MAX_NS: u64 = 60_000_000_000;
+
+/// A consuming channel.
+#[derive(Debug)]
+pub struct Active {
+    /// Index of the subscription.
+    pub index: usize,
+    /// Index of the broker.
+    pub broker: usize,
+    session: u64,
+    channel: Channel,
+    tracker: Tracker,
+    /// Messages of the backlog after a reconnect that are still to come.
+    pub backlog: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Declaring,
+    Active { epoch: u64 },
+    Refused { retry_ns: u64, pause_ns: u64 },
+}
+
+/// All subscriptions.
+#[derive(Debug)]
+pub struct Subscriptions {
+    setup: Setup,
+    log: Log,
+    list: Vec<Arc<Subscription>>,
+    /// By session and subscription.
+    states: HashMap<(u64, usize), State>,
+    /// By epoch.
+    active: HashMap<u64, Active>,
+    dirty: Vec<u64>,
+}
+
+impl Subscriptions {
+    /// None yet.
+    pub fn new(setup: Setup, log: Log) -> Self {
+        Self { setup, log, list: Vec::new(), states: HashMap::new(), active: HashMap::new(), dirty: Vec::new() }
+    }
+
+    /// The subscription number `index`.
+    pub fn get(&self, index: usize) -> Option<&Arc<Subscription>> {
+        self.list.get(index)
+    }
+
+    /// The consuming channel with `epoch`.
+    pub fn active(&mut self, epoch: u64) -> Option<&mut Active> {
+        self.active.get_mut(&epoch)
+    }
+
+    /// Whether a backlog is being drained.
+    pub fn drains(&self) -> bool {
+        self.active.values().any(|a| a.backlog > 0)
+    }
+
+    /// No message came for a while: whatever was counted as backlog is gone.
+    pub fn backlog_ended(&mut self) {
+        self.active.values_mut().for_each(|a| a.backlog = 0);
+    }
+
+    /// Reads new entries of the registry and declares what is not declared yet on `sessions`.
+    pub fn tick<'s>(&mut self, port: &ManagerPort, sessions: impl Iterator<Item = (usize, &'s Opened)>, now_ns: u64) {
+        self.read_registry(port);
+        if self.list.is_empty() {
+            return;
+        }
+        for (broker, opened) in sessions {
+            for index in 0..self.list.len() {
+                self.declare_if_due(broker, opened, index, now_ns);
+            }
+        }
+    }
+
+    /// A declaration ended. `reconnect`: the broker had been up before, so what waits there is a backlog.
+    pub fn subscribed(
+        &mut self,
+        (session, broker): (u64, usize),
+        index: usize,
+        result: Result<Box<Subscribed>, String>,
+        reconnect: bool,
+        now_ns: u64,
+    ) {
+        let Some(subscription) = self.list.get(index) else { return };
+        let (queue, exchange) = (&subscription.queue.name, &subscription.exchange.name);
+        let before = self.states.get(&(session, index)).copied();
+        let state = match result {
+            Ok(subscribed) => {
+                let Subscribed { channel, backlog } = *subscribed;
+                self.log.info(format_args!(
+                    "consuming queue \"{queue}\" (exchange \"{exchange}\"), {backlog} messages wait"
+                ));
+                let epoch = channel.epoch();
+                let backlog = if reconnect { backlog } else { 0 };
+                let tracker = Tracker::default();
+                self.active.insert(epoch, Active { index, broker, session, channel, tracker, backlog });
+                State::Active { epoch }
+            }
+            Err(why) => {
+                let pause_ns = match before {
+                    Some(State::Refused { pause_ns, .. }) => (pause_ns * 2).min(RETRY_MAX_NS),
+                    _ => RETRY_MIN_NS,
+                };
+                if pause_ns == RETRY_MIN_NS {
+                    self.log.error(format_args!(
+                        "cannot consume queue \"{queue}\" (exchange \"{exchange}\"): {why}; will be tried again"
+                    ));
+                }
+                State::Refused { retry_ns: now_ns + pause_ns, pause_ns }
+            }
+        };
+        self.states.insert((session, index), state);
+    }
+
+    /// The channel with `epoch` was closed or its consumer cancelled: declare it again. True if it was one of ours.
+    pub fn channel_lost(&mut self, epoch: u64, why: &str, now_ns: u64) -> bool {
+        let Some(active) = self.active.remove(&epoch) else { return false };
+        let queue = self.list.get(active.index).map_or("", |s| &s.queue.name);
+        self.log.warn(format_args!("consumer of queue \"{queue}\" ended: {why}; subscribing again"));
+        let state = State::Refused { retry_ns: now_ns + RETRY_MIN_NS / 10, pause_ns: RETRY_MIN_NS / 2 };
+        self.states.insert((active.session, active.index), state);
+        true
+    }
+
+    /// A connection is gone with all its channels.
+    pub fn session_lost(&mut self, session: u64) {
+        self.states.retain(|(s, _), _| *s != session);
+        self.active.retain(|_, a| a.session != session);
+    }
+
+    /// The broker delivered `tag` on channel `epoch`.
+    pub fn delivered(&mut self, epoch: u64, tag: u64) {
+        if let Some(active) = self.active.get_mut(&epoch) {
+            active.tracker.delivered(tag);
+        }
+    }
+
+    /// The message with `tag` is done with. False if its channel is gone.
+    pub fn finish(&mut self, epoch: u64, tag: u64, verdict: Verdict) -> bool {
+        let Some(active) = self.active.get_mut(&epoch) else { return false };
+        if let Some(settle) = active.tracker.finish(tag, verdict) {
+            // A broken channel reports itself; the broker then delivers the message again.
+            let _ = active.channel.settle(settle);
+        }
+        if !self.dirty.contains(&epoch) {
+            self.dirty.push(epoch);
+        }
+        true
+    }
+
+    /// Sends the acknowledgements that came together since the last call; returns how many messages they settle.
+    pub fn flush(&mut self) -> u64 {
+        let mut settled = 0;
+        for epoch in self.dirty.drain(..) {
+            if let Some(Active { tracker, channel, .. }) = self.active.get_mut(&epoch) {
+                settled += tracker.flush(|settle| {
+                    let _ = channel.settle(settle);
+                });
+            }
+        }
+        settled
+    }
+
+    fn read_registry(&mut self, port: &ManagerPort) {
+        let Ok(registry) = port.shared.registry() else { return };
+        while let Some(text) = registry.get(self.list.len()) {
+            match Subscription::from_bytes(&text) {
+                Ok(subscription) => self.list.push(Arc::new(subscription)),
+                Err(why) => {
+                    self.log.error(format_args!("subscription {} is damaged: {why}", self.list.len()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn declare_if_due(&mut self, broker: usize, opened: &Opened, index: usize, now_ns: u64) {
+        let due = match self.states.get(&(opened.session, index)) {
+            None => true,
+            Some(State::Refused { retry_ns, .. }) => *retry_ns <= now_ns,
+            Some(State::Declaring | State::Active { .. }) => false,
+        };
+        let subscription = &self.list[index];
+        if !due || !(subscription.federate || is_primary(self.setup.config, broker)) {
+            return;
+        }
+        // A refused one keeps its pause, so that the next refusal doubles it.
+        if !matches!(self.states.get(&(opened.session, index)), Some(State::Refused { .. })) {
+            self.states.insert((opened.session, index), State::Declaring);
+        } else if let Some(State::Refused { retry_ns, .. }) = self.states.get_mut(&(opened.session, index)) {
+            *retry_ns = u64::MAX;
+        }
+        self.setup.subscribe(opened.session, opened.connection.clone(), index, Arc::clone(subscription));
+    }
+}
+
+fn is_primary(config: &Config, broker: usize) -> bool {
+    config.brokers[broker].zone == 0
+}

@@ -1,0 +1,585 @@
+//! The loop of the manager: ACK, SEND, CONSUME, and sleep when there is nothing to do.
+//!
+//! The counts (`amqp_consumer_ack_loop_count`, `amqp_internal_loop_count`, `amqp_consumer_loop_count`) bound how many
+//! items of one kind are handled before the next kind has its turn. Work is announced by wake-ups, so an idle loop
+//! answers at once; the timeouts only bound how long it may sleep without looking, should a wake-up ever be lost.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::dispatch::{Dispatch, Origin};
+use super::inbox::{Event, Inbox, Incoming};
+use super::links::Links;
+use super::log::Log;
+use super::publisher::{Around, Publisher};
+use super::queries::{Queries, Replies};
+use super::session::{Opened, PublishChannel, Setup};
+use super::subscriptions::Subscriptions;
+use super::wake::Wake;
+use crate::bus::clock::now_ns;
+use crate::bus::counters::Counter;
+use crate::bus::delivery::AckHandle;
+use crate::bus::layout::Flow;
+use crate::bus::reply::{Outcome, Reply};
+use crate::bus::{Delivery, DeliveryKind, ManagerPort, Verdict};
+use crate::config::Config;
+use crate::payload::top_level_string;
+
+/// Longest sleep while something has a time limit of its own: a retry, a query, a stall.
+const BUSY_SLEEP: Duration = Duration::from_millis(20);
+
+/// How often the periodic work is done while the loop is busy.
+const TICK_NS: u64 = 10_000_000;
+
+/// Events made by the module itself that may wait for a consumer; more are dropped and counted as late.
+const MAX_LOCAL_EVENTS: usize = 1000;
+
+/// Set by the panic hook when a task of the client library panicked: its connection may be dead without a word.
+pub static LIBRARY_PANICKED: AtomicBool = AtomicBool::new(false);
+
+/// Everything the manager knows.
+pub struct Manager {
+    config: &'static Config,
+    log: Log,
+    port: ManagerPort,
+    inbox: Inbox,
+    setup: Setup,
+    links: Links,
+    publisher: Publisher,
+    queries: Queries,
+    replies: Replies,
+    subscriptions: Subscriptions,
+    dispatch: Dispatch,
+    wake: Wake,
+    /// Late replies and connection events that wait for a consumer.
+    local: VecDeque<Delivery>,
+    next_ack_ring: usize,
+    last_delivery_ns: u64,
+    next_tick_ns: u64,
+    /// At shutdown: send what was accepted, hand out nothing more.
+    draining: bool,
+}
+
+impl Manager {
+    /// Takes the manager's ends. Inside the runtime.
+    pub fn new(config: &'static Config, port: ManagerPort, log: Log) -> std::io::Result<Self> {
+        let inbox = Inbox::default();
+        let setup = Setup { config, shared: port.shared, inbox: inbox.clone() };
+        let was_up = port.row.get(Counter::Connects) > 0;
+        let processes = port.processes.len();
+        let consumers = port.consumers.len();
+        let wake = Wake::new(port.shared)?;
+        // What the manager before this one said is no longer true; workers that wait shall look again.
+        port.shared.set_flow(Flow::Down);
+        port.wake_all();
+        Ok(Self {
+            config,
+            log,
+            links: Links::new(setup.clone(), log, was_up),
+            publisher: Publisher::new(config, log, processes),
+            queries: Queries::default(),
+            replies: Replies::new(processes),
+            subscriptions: Subscriptions::new(setup.clone(), log),
+            dispatch: Dispatch::new(consumers),
+            wake,
+            local: VecDeque::new(),
+            next_ack_ring: 0,
+            last_delivery_ns: 0,
+            next_tick_ns: 0,
+            draining: false,
+            port,
+            inbox,
+            setup,
+        })
+    }
+
+    /// One turn: state changes, then ACK, SEND, CONSUME. Sleeps if none of them had anything to do.
+    pub async fn turn(&mut self) {
+        let now = now_ns();
+        self.port.shared.beat(now);
+        let mut moved = self.take_events(now);
+        if now >= self.next_tick_ns {
+            self.next_tick_ns = now + TICK_NS;
+            self.tick(now);
+        }
+        moved += self.ack_turn();
+        moved += self.send_turn(now);
+        moved += self.consume_turn(now);
+        if moved == 0 {
+            self.sleep().await;
+        } else {
+            // The client library's reader and writer run now.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// From now on: send what was accepted, hand out nothing more.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether everything that was accepted is confirmed or refused.
+    pub fn is_drained(&self) -> bool {
+        self.publisher.is_settled(&self.port)
+    }
+
+    /// Processes whose outbox is not empty.
+    pub fn undrained(&self) -> usize {
+        self.publisher.unsettled(&self.port)
+    }
+
+    /// Closes all connections; a second at most.
+    pub async fn close(&mut self) {
+        self.ack_turn();
+        let sessions: Vec<u64> = self.links.up().map(|(_, o)| o.session).collect();
+        let taken: Vec<_> = sessions.into_iter().filter_map(|s| self.links.take(s, u64::MAX / 2)).collect();
+        let closing: Vec<_> = taken.into_iter().map(|(_, opened)| tokio::spawn(opened.close_and_wait())).collect();
+        for task in closing {
+            let _ = task.await;
+        }
+    }
+
+    /// ACK: what consumers finished.
+    fn ack_turn(&mut self) -> usize {
+        let mut moved = 0;
+        let mut damaged = 0;
+        let rings = self.port.consumers.len();
+        let mut idle = 0;
+        while moved < self.config.ack_loop_count as usize && idle < rings {
+            let ring = self.next_ack_ring;
+            self.next_ack_ring = (ring + 1) % rings;
+            let Some(ack) = self.port.consumers[ring].next_ack(&mut damaged) else {
+                idle += 1;
+                continue;
+            };
+            idle = 0;
+            moved += 1;
+            if !self.subscriptions.finish(ack.epoch, ack.delivery_tag, ack.verdict) {
+                // Its connection is gone; the broker delivers the message again.
+                self.port.row.inc(Counter::StaleAcks);
+            }
+        }
+        self.port.row.add(Counter::Damaged, damaged);
+        self.flush_acks();
+        moved
+    }
+
+    /// SEND: confirms, then commands.
+    fn send_turn(&mut self, now_ns: u64) -> usize {
+        let limit = self.config.internal_loop_count as usize;
+        let (publisher, mut around) = self.split(now_ns);
+        let confirmed = publisher.0.take_confirms(&mut around, publisher.1);
+        let (sent, broken) = publisher.0.send(&mut around, limit);
+        publisher.0.release(around.port);
+        if let Some(broker) = broken
+            && let Some(session) = self.links.at(broker).map(|o| o.session)
+        {
+            self.session_lost(session, "takes no more data", now_ns);
+        }
+        if confirmed > 0 {
+            self.update_flow(now_ns);
+        }
+        confirmed + sent
+    }
+
+    /// CONSUME: replies to the workers, messages to the consumers.
+    fn consume_turn(&mut self, now_ns: u64) -> usize {
+        let mut moved = self.take_replies(now_ns);
+        self.replies.flush(&mut self.port, now_ns);
+        for origin in self.dispatch.resume(&mut self.port) {
+            self.handed_out(origin);
+            moved += 1;
+        }
+        if !self.draining {
+            moved += self.hand_out(now_ns);
+        }
+        self.dispatch.ring(&mut self.port);
+        self.flush_acks();
+        moved
+    }
+
+    fn hand_out(&mut self, now_ns: u64) -> usize {
+        let mut moved = 0;
+        let lifted = self.config.consume_messages_on_reconnect && self.subscriptions.drains();
+        let limit = if lifted { usize::MAX } else { self.config.consumer_loop_count as usize };
+        while moved < limit {
+            if let Some(event) = self.local.pop_front() {
+                let Some(consumer) = self.dispatch.choose(&self.port, event.body.len(), false) else {
+                    self.local.push_front(event);
+                    break;
+                };
+                let origin = Origin { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
+                self.dispatch.hand(&mut self.port, consumer, &event, origin, false);
+            } else {
+                let Some(message) = self.inbox.next_delivery() else { break };
+                if !self.hand_out_one(message) {
+                    break;
+                }
+                self.last_delivery_ns = now_ns;
+            }
+            moved += 1;
+        }
+        moved
+    }
+
+    /// Gives one message of a subscription to a consumer. False if none has room.
+    fn hand_out_one(&mut self, message: Incoming) -> bool {
+        let Some(active) = self.subscriptions.active(message.epoch) else {
+            // Its channel closed before anybody saw it: the broker delivers it again.
+            self.port.row.inc(Counter::StaleDeliveries);
+            return true;
+        };
+        let sticky = self.config.single_consumer_on_reconnect && active.backlog > 0;
+        let (index, broker) = (active.index, active.broker);
+        if message.body.len() > self.config.max_message_size {
+            self.too_large(&message);
+            return true;
+        }
+        let Some(consumer) = self.dispatch.choose(&self.port, message.body.len(), sticky) else {
+            self.inbox.put_back(message);
+            return false;
+        };
+        if let Some(active) = self.subscriptions.active(message.epoch) {
+            active.backlog = active.backlog.saturating_sub(1);
+        }
+        self.subscriptions.delivered(message.epoch, message.tag);
+        let Some(subscription) = self.subscriptions.get(index).cloned() else { return true };
+        let after_route = !subscription.no_ack && subscription.wait_for_consumer_ack;
+        let origin = Origin {
+            epoch: message.epoch,
+            tag: message.tag,
+            ack_on_receipt: !after_route,
+            redelivered: message.redelivered,
+        };
+        let handle = AckHandle { subscription: index as u32, epoch: message.epoch, delivery_tag: message.tag };
+        let name = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
+        let delivery = Delivery {
+            kind: DeliveryKind::Message,
+            ack: after_route.then_some(handle),
+            redelivered: message.redelivered,
+            broker_id: self.config.brokers[broker].id,
+            received_unix: message.received_unix,
+            exchange: message.exchange.into_bytes(),
+            routing_key: message.routing_key.into_bytes(),
+            event_key: name(&subscription.event_key),
+            event_subkey: name(&subscription.event_subkey),
+            body: message.body,
+        };
+        if self.dispatch.hand(&mut self.port, consumer, &delivery, origin, sticky) {
+            self.handed_out(origin);
+        }
+        true
+    }
+
+    /// A message is completely in a consumer's ring.
+    fn handed_out(&mut self, origin: Origin) {
+        if origin.epoch == 0 {
+            return;
+        }
+        self.port.row.inc(Counter::Consumed);
+        if origin.redelivered {
+            self.port.row.inc(Counter::Redelivered);
+        }
+        if origin.ack_on_receipt {
+            self.subscriptions.finish(origin.epoch, origin.tag, Verdict::Ack);
+        }
+    }
+
+    /// Larger than any consumer would take: rejected, so that a dead-letter exchange gets it if there is one.
+    fn too_large(&mut self, message: &Incoming) {
+        self.port.row.inc(Counter::Oversized);
+        self.log.error(format_args!(
+            "message of {} bytes (exchange \"{}\", routing key \"{}\") rejected: amqp_max_message_size is {}",
+            message.body.len(),
+            message.exchange,
+            message.routing_key,
+            self.config.max_message_size
+        ));
+        self.subscriptions.delivered(message.epoch, message.tag);
+        self.subscriptions.finish(message.epoch, message.tag, Verdict::Reject);
+    }
+
+    fn flush_acks(&mut self) {
+        let settled = self.subscriptions.flush();
+        self.port.row.add(Counter::Acknowledged, settled);
+    }
+
+    /// Gives each reply to the worker that waits for it; one that nobody waits for becomes an event.
+    fn take_replies(&mut self, now_ns: u64) -> usize {
+        let mut last = None;
+        let mut moved = 0;
+        while let Some(reply) = self.inbox.next_reply() {
+            moved += 1;
+            last = Some((reply.epoch, reply.tag));
+            self.take_reply(reply, now_ns);
+        }
+        if let Some((epoch, tag)) = last {
+            self.acknowledge_replies(epoch, tag);
+        }
+        moved
+    }
+
+    fn take_reply(&mut self, reply: Incoming, now_ns: u64) {
+        let Some(broker) = self.links.up().find(|(_, o)| reply_epoch(o) == Some(reply.epoch)).map(|(i, _)| i) else {
+            return;
+        };
+        let broker_id = self.config.brokers[broker].id;
+        // What is no JSON or has no Msg-ID cannot be an answer; a consumer will say what is wrong with it.
+        let msg_id = top_level_string(&reply.body, b"Msg-ID").ok().flatten();
+        let query = msg_id.and_then(|id| self.queries.take(&id));
+        let live = query.filter(|q| {
+            q.deadline_ns > now_ns && self.port.processes.get(q.process_no).is_some_and(|p| p.waits_for(q.sequence))
+        });
+        if let Some(query) = live {
+            let answer = Reply { broker_id, received_unix: reply.received_unix, body: reply.body };
+            self.replies.send(&mut self.port, &query, &Outcome::Answer(answer));
+            return;
+        }
+        self.port.row.inc(Counter::LateReplies);
+        self.push_local(Delivery {
+            kind: DeliveryKind::LateReply,
+            ack: None,
+            redelivered: reply.redelivered,
+            broker_id,
+            received_unix: reply.received_unix,
+            exchange: reply.exchange.into_bytes(),
+            routing_key: reply.routing_key.into_bytes(),
+            event_key: Vec::new(),
+            event_subkey: Vec::new(),
+            body: reply.body,
+        });
+    }
+
+    fn acknowledge_replies(&mut self, epoch: u64, tag: u64) {
+        let session = self.links.up().find(|(_, o)| reply_epoch(o) == Some(epoch)).map(|(_, o)| o);
+        if let Some(channel) = session.and_then(|o| o.replies.as_ref()) {
+            // A broken channel reports itself; its answers are lost with it.
+            let _ = channel.settle(super::tracker::Settle { tag, multiple: true, verdict: Verdict::Ack });
+        }
+    }
+
+    fn push_local(&mut self, event: Delivery) {
+        if self.local.len() < MAX_LOCAL_EVENTS && !self.draining {
+            self.local.push_back(event);
+        }
+    }
+
+    fn take_events(&mut self, now_ns: u64) -> usize {
+        let mut moved = 0;
+        while let Some(event) = self.inbox.next_event() {
+            moved += 1;
+            self.take_event(event, now_ns);
+            self.update_flow(now_ns);
+        }
+        if LIBRARY_PANICKED.swap(false, Ordering::Relaxed) {
+            self.log.error(format_args!("a task of the AMQP client library panicked; all connections are made anew"));
+            let sessions: Vec<u64> = self.links.up().map(|(_, o)| o.session).collect();
+            sessions.into_iter().for_each(|s| self.session_lost(s, "client library panicked", now_ns));
+        }
+        moved
+    }
+
+    fn take_event(&mut self, event: Event, now_ns: u64) {
+        match event {
+            Event::Opened { broker, result } => {
+                let up = result.is_ok();
+                self.links.opened(broker, result, &self.port, now_ns);
+                if up {
+                    self.connection_event(broker, "open");
+                    self.next_tick_ns = now_ns;
+                }
+            }
+            Event::Lost { session, why } => self.session_lost(session, why, now_ns),
+            Event::ChannelClosed { epoch, close } => self.channel_closed(epoch, &close, now_ns),
+            Event::Cancelled { epoch } => self.consumer_cancelled(epoch, now_ns),
+            Event::Subscribed { session, index, result } => {
+                let Some((broker, _)) = self.links.session(session) else { return };
+                let reconnect = self.links.is_reconnect(broker);
+                self.subscriptions.subscribed((session, broker), index, result, reconnect, now_ns);
+                self.last_delivery_ns = now_ns;
+            }
+            Event::PublishChannel { session, result } => self.publish_channel(session, result, now_ns),
+        }
+    }
+
+    fn publish_channel(&mut self, session: u64, result: Result<PublishChannel, String>, now_ns: u64) {
+        match result {
+            Ok(publish) => {
+                if let Some((_, opened)) = self.links.session(session) {
+                    opened.publish = Some(publish);
+                }
+            }
+            Err(why) => {
+                self.log.warn(format_args!("no new publish channel: {why}"));
+                self.session_lost(session, "no publish channel", now_ns);
+            }
+        }
+    }
+
+    /// A connection is gone: sends again what it had under way, and starts over with it.
+    fn session_lost(&mut self, session: u64, why: &str, now_ns: u64) {
+        let Some((broker, mut opened)) = self.links.take(session, now_ns) else { return };
+        self.port.row.inc(Counter::Disconnects);
+        self.subscriptions.session_lost(session);
+        let publish = opened.publish.take();
+        let waiting = publish.as_ref().map_or(0, |p| p.in_flight.len());
+        let name = self.links.name(broker);
+        self.log.warn(format_args!("broker {name} lost: {why}; {waiting} unconfirmed messages kept, connecting again"));
+        let (publisher, mut around) = self.split(now_ns);
+        publisher.0.session_lost(&mut around, publish);
+        opened.close();
+        self.connection_event(broker, "closed");
+        self.update_flow(now_ns);
+    }
+
+    fn channel_closed(&mut self, epoch: u64, close: &super::amqp::ChannelClose, now_ns: u64) {
+        if let Some(opened) = self.links.by_publish_epoch(epoch) {
+            let publish = opened.publish.take();
+            let (session, connection) = (opened.session, opened.connection.clone());
+            if let Some(publish) = publish {
+                let (publisher, mut around) = self.split(now_ns);
+                publisher.0.channel_closed(&mut around, publish, close);
+            }
+            self.setup.reopen_publish(session, connection);
+        } else if !self.subscriptions.channel_lost(epoch, &format!("{} {}", close.code, close.text), now_ns) {
+            self.reply_channel_lost(epoch, now_ns);
+        }
+    }
+
+    fn consumer_cancelled(&mut self, epoch: u64, now_ns: u64) {
+        if !self.subscriptions.channel_lost(epoch, "the broker cancelled it (queue deleted or moved)", now_ns) {
+            self.reply_channel_lost(epoch, now_ns);
+        }
+    }
+
+    /// Without its reply queue a connection is of little use; a new one declares everything.
+    fn reply_channel_lost(&mut self, epoch: u64, now_ns: u64) {
+        let session = self.links.up().find(|(_, o)| reply_epoch(o) == Some(epoch)).map(|(_, o)| o.session);
+        if let Some(session) = session {
+            self.session_lost(session, "its reply queue is gone", now_ns);
+        }
+    }
+
+    /// Tells the script about a connection, as `consumer-event-connection-open` and `-closed`.
+    fn connection_event(&mut self, broker: usize, what: &str) {
+        let broker = &self.config.brokers[broker];
+        let mut body = serde_json::Map::new();
+        body.insert(self.config.event_key.clone(), "connection".into());
+        body.insert(self.config.event_subkey.clone(), what.into());
+        body.insert("host".into(), broker.url.host.clone().into());
+        body.insert("zone".into(), self.config.zones.get(broker.zone).cloned().unwrap_or_default().into());
+        self.push_local(Delivery {
+            kind: DeliveryKind::ConnectionEvent,
+            ack: None,
+            redelivered: false,
+            broker_id: 0,
+            received_unix: crate::bus::clock::unix_seconds(),
+            exchange: Vec::new(),
+            routing_key: Vec::new(),
+            event_key: Vec::new(),
+            event_subkey: Vec::new(),
+            body: serde_json::Value::Object(body).to_string().into_bytes(),
+        });
+    }
+
+    /// What has a time of its own: attempts to connect, subscriptions to declare, queries past their deadline.
+    fn tick(&mut self, now_ns: u64) {
+        if !self.draining {
+            self.links.tick(now_ns);
+            self.subscriptions.tick(&self.port, self.links.up(), now_ns);
+        }
+        if self.queries.len() > 0 {
+            self.queries.extract(|q| q.deadline_ns <= now_ns);
+        }
+        let quiet = now_ns.saturating_sub(self.last_delivery_ns) >= self.config.waitframe_timeout.as_nanos() as u64;
+        if quiet && self.subscriptions.drains() && !self.inbox.has_delivery() {
+            self.subscriptions.backlog_ended();
+        }
+        self.update_flow(now_ns);
+    }
+
+    /// Tells workers whether a full outbox is worth waiting for.
+    fn update_flow(&mut self, now_ns: u64) {
+        let flow = if self.links.primary().is_none() {
+            Flow::Down
+        } else if self.publisher.stands_still(&self.links, now_ns) {
+            Flow::Still
+        } else {
+            Flow::Moving
+        };
+        let before = self.port.shared.flow();
+        if before == flow {
+            return;
+        }
+        self.port.shared.set_flow(flow);
+        match (before, flow) {
+            (_, Flow::Still) => self.log.warn(format_args!(
+                "no confirm for {:?}: the broker is blocked or frozen; messages wait in the outbox",
+                self.config.stall_timeout
+            )),
+            (Flow::Still, Flow::Moving) => self.log.info(format_args!("confirms move again")),
+            _ => {}
+        }
+        if flow != Flow::Moving {
+            // Whoever waits for room shall stop waiting.
+            self.port.wake_all();
+        }
+    }
+
+    /// Sleeps until somebody rings, the library reports, or a timeout passes.
+    async fn sleep(&mut self) {
+        self.port.bell.announce();
+        if self.has_work() {
+            self.port.bell.retract();
+            tokio::task::yield_now().await;
+            return;
+        }
+        let limit = self.sleep_limit();
+        tokio::select! {
+            biased;
+            () = self.wake.rung() => self.port.bell.drain(),
+            () = self.inbox.arrived() => {}
+            () = sleep(limit) => {}
+        }
+        self.port.bell.retract();
+    }
+
+    fn has_work(&self) -> bool {
+        self.port.consumers.iter().any(crate::bus::port::ConsumerEnd::has_ack)
+            || self.inbox.has_news()
+            || self.publisher.has_work(&self.port, &self.links)
+    }
+
+    fn sleep_limit(&self) -> Duration {
+        let c = self.config;
+        let limit = c.ack_timeout.min(c.interprocess_timeout).min(c.waitframe_timeout).min(c.hang_timeout / 4);
+        let pressing = self.queries.len() > 0
+            || self.replies.is_waiting()
+            || self.dispatch.is_unfinished()
+            || self.inbox.has_delivery()
+            || self.draining
+            || self.subscriptions.drains()
+            || self.publisher.waits_for_confirms(&self.links)
+            || self.links.next_attempt().is_some();
+        if pressing { limit.min(BUSY_SLEEP) } else { limit }
+    }
+
+    fn split(&mut self, now_ns: u64) -> ((&mut Publisher, &Inbox), Around<'_>) {
+        let around = Around {
+            port: &mut self.port,
+            links: &mut self.links,
+            queries: &mut self.queries,
+            replies: &mut self.replies,
+            now_ns,
+        };
+        ((&mut self.publisher, &self.inbox), around)
+    }
+}
+
+/// Epoch of a session's reply channel.
+fn reply_epoch(opened: &Opened) -> Option<u64> {
+    opened.replies.as_ref().map(super::amqp::Channel::epoch)
+}
