@@ -15,7 +15,7 @@
 //! All `unsafe` of the project outside the Kamailio boundary lives in this crate; its proofs rest on the invariants at
 //! the head of each file.
 
-#[cfg(all(feature = "mapping", not(loom)))]
+#[cfg(feature = "mapping")]
 pub mod mapping;
 #[cfg(loom)]
 pub mod model;
@@ -25,7 +25,7 @@ mod sync;
 pub mod wakeup;
 pub mod words;
 
-#[cfg(all(feature = "mapping", not(loom)))]
+#[cfg(feature = "mapping")]
 pub use mapping::{MapError, Mapping};
 pub use region::{LayoutError, Region};
 pub use ring::{Consumer, Corrupt, Producer, PushError, Record, Reservation};
