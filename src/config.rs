@@ -231,139 +231,139 @@ const ANY: (u32, u32) = (0, i32::MAX as u32);
 /// Every modparam. The reference manual is generated from this table.
 // Skipped by rustfmt: one row of a table in as few lines as it needs.
 #[rustfmt::skip]
-pub static PARAMS: &[Param] = &[
+pub const PARAMS: &[Param] = &[
     // Identity and brokers.
-    text_row("node_hostname", None, set_node_hostname,
+    text_row(c"node_hostname", None, set_node_hostname,
         "Name of this server on the bus, unique among all servers. Mandatory. Part of the Node field, of the reply \
          queue's name and of Server-ID."),
-    text_row("amqp_connection", None, add_connection,
+    text_row(c"amqp_connection", None, add_connection,
         "Adds one broker; may be given several times. The order inside a zone is the order of preference."),
-    text_row("amqp_primary_zone", Some("local"), |b, v| put(&mut b.primary_zone, v),
+    text_row(c"amqp_primary_zone", Some("local"), |b, v| put(&mut b.primary_zone, v),
         "Name of the zone of brokers without a zone= prefix. Publishes and queries go to this zone."),
-    text_row("app_name", Some("kamailio"), |b, v| put(&mut b.config.app_name, v),
+    text_row(c"app_name", Some("kamailio"), |b, v| put(&mut b.config.app_name, v),
         "Value of the App-Name field that is added to outgoing messages."),
 
     // Consumers and events.
-    int("amqp_consumer_processes", 4, (1, 256), "processes", |b, n| b.processes = n,
+    int(c"amqp_consumer_processes", 4, (1, 256), "processes", |b, n| b.processes = n,
         "Number of processes that run event routes."),
-    int_unset("amqp_consumer_workers", (1, 256), "processes", |b, n| b.workers = Some(n),
+    int_unset(c"amqp_consumer_workers", (1, 256), "processes", |b, n| b.workers = Some(n),
         "Older name of amqp_consumer_processes; takes precedence when both are set."),
-    text_row("amqp_consumer_event_key", Some("Event-Category"), |b, v| put(&mut b.config.event_key, v),
+    text_row(c"amqp_consumer_event_key", Some("Event-Category"), |b, v| put(&mut b.config.event_key, v),
         "Payload field that holds the first part of the event name."),
-    text_row("amqp_consumer_event_subkey", Some("Event-Name"), |b, v| put(&mut b.config.event_subkey, v),
+    text_row(c"amqp_consumer_event_subkey", Some("Event-Name"), |b, v| put(&mut b.config.event_subkey, v),
         "Payload field that holds the second part of the event name."),
-    text_row("event_callback", None, |b, v| put_some(&mut b.config.event_callback, v),
+    text_row(c"event_callback", None, |b, v| put_some(&mut b.config.event_callback, v),
         "KEMI function that is run instead of event routes; its argument is the name of the event."),
-    int("amqp_prefetch", 500, (1, 65_535), "messages",
+    int(c"amqp_prefetch", 500, (1, 65_535), "messages",
         |b, n| b.config.prefetch = u16::try_from(n).unwrap_or(u16::MAX),
         "Messages of one subscription that the broker hands out before it waits for acknowledgements."),
 
     // Publish and query.
-    int("amqp_publish_wait_ms", 20, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),
+    int(c"amqp_publish_wait_ms", 20, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),
         "How long kazoo_publish may wait for room in the outbox while confirms move. With no broker it never waits."),
-    switch_row("amqp_persistent", false, |b, on| b.config.persistent = on,
+    switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker."),
-    int("amqp_max_message_size", 16_777_216, (65_536, 134_217_728), "bytes",
+    int(c"amqp_max_message_size", 16_777_216, (65_536, 134_217_728), "bytes",
         |b, n| b.config.max_message_size = n as usize,
         "Largest message body, in both directions."),
-    int("amqp_query_timeout_sec", 2, SEC, "s", |b, n| b.times.query.sec = n,
+    int(c"amqp_query_timeout_sec", 2, SEC, "s", |b, n| b.times.query.sec = n,
         "How long kazoo_query waits for the reply, seconds part."),
-    int("amqp_query_timeout_micro", 0, MICRO, "us", |b, n| b.times.query.micro = n,
+    int(c"amqp_query_timeout_micro", 0, MICRO, "us", |b, n| b.times.query.micro = n,
         "How long kazoo_query waits for the reply, microseconds part."),
-    text_row("amqp_query_timeout_avp", None, set_query_timeout_avp,
+    text_row(c"amqp_query_timeout_avp", None, set_query_timeout_avp,
         "Variable that holds the timeout of one query in milliseconds; null, 0 or no number: the default is kept."),
 
     // Connections.
-    int("amqp_connect_timeout_sec", 0, SEC, "s", |b, n| b.times.connect.sec = n,
+    int(c"amqp_connect_timeout_sec", 0, SEC, "s", |b, n| b.times.connect.sec = n,
         "Limit of one connection attempt, seconds part."),
-    int("amqp_connect_timeout_micro", 200_000, MICRO, "us", |b, n| b.times.connect.micro = n,
+    int(c"amqp_connect_timeout_micro", 200_000, MICRO, "us", |b, n| b.times.connect.micro = n,
         "Limit of one connection attempt, microseconds part."),
-    int("amqp_heartbeats", 10, (0, 3_600), "s", |b, n| b.heartbeats = n,
+    int(c"amqp_heartbeats", 10, (0, 3_600), "s", |b, n| b.heartbeats = n,
         "Heartbeat proposed to the brokers; a silent broker is given up after two of them. 0 leaves it to the client \
          library (60 s), 1 is raised to 2."),
-    int("amqp_reconnect_min_ms", 100, (10, 60_000), "ms", |b, n| b.config.reconnect_min = ms(n),
+    int(c"amqp_reconnect_min_ms", 100, (10, 60_000), "ms", |b, n| b.config.reconnect_min = ms(n),
         "Pause before the first attempt to connect again; it doubles with each failure."),
-    int("amqp_reconnect_max_ms", 5_000, (10, 600_000), "ms", |b, n| b.config.reconnect_max = ms(n),
+    int(c"amqp_reconnect_max_ms", 5_000, (10, 600_000), "ms", |b, n| b.config.reconnect_max = ms(n),
         "Longest pause between two attempts to connect."),
-    text_row("amqps_ca_cert", None, |b, v| put_some(&mut b.config.tls.ca_cert, v),
+    text_row(c"amqps_ca_cert", None, |b, v| put_some(&mut b.config.tls.ca_cert, v),
         "PEM file of the authorities that may have signed a broker's certificate."),
-    text_row("amqps_cert", None, |b, v| put_some(&mut b.config.tls.cert, v),
+    text_row(c"amqps_cert", None, |b, v| put_some(&mut b.config.tls.cert, v),
         "PEM file of the client certificate; used together with amqps_key."),
-    text_row("amqps_key", None, |b, v| put_some(&mut b.config.tls.key, v),
+    text_row(c"amqps_key", None, |b, v| put_some(&mut b.config.tls.key, v),
         "PEM file of the client certificate's key."),
-    switch_row("amqps_verify_peer", true, |b, on| b.config.tls.verify_peer = on,
+    switch_row(c"amqps_verify_peer", true, |b, on| b.config.tls.verify_peer = on,
         "Check the chain of a broker's certificate."),
-    switch_row("amqps_verify_hostname", true, |b, on| b.config.tls.verify_hostname = on,
+    switch_row(c"amqps_verify_hostname", true, |b, on| b.config.tls.verify_hostname = on,
         "Check the name in a broker's certificate."),
 
     // The manager's loop.
-    int("amqp_consumer_ack_loop_count", 20, COUNT, "acknowledgements", |b, n| b.config.ack_loop_count = n,
+    int(c"amqp_consumer_ack_loop_count", 20, COUNT, "acknowledgements", |b, n| b.config.ack_loop_count = n,
         "Acknowledgements handled in one turn before commands are looked at."),
-    int("amqp_internal_loop_count", 5, COUNT, "commands", |b, n| b.config.internal_loop_count = n,
+    int(c"amqp_internal_loop_count", 5, COUNT, "commands", |b, n| b.config.internal_loop_count = n,
         "Publishes and queries handled in one turn before deliveries are looked at."),
-    int("amqp_consumer_loop_count", 10, COUNT, "deliveries", |b, n| b.config.consumer_loop_count = n,
+    int(c"amqp_consumer_loop_count", 10, COUNT, "deliveries", |b, n| b.config.consumer_loop_count = n,
         "Deliveries handled in one turn before acknowledgements are looked at."),
-    int("amqp_consumer_ack_timeout_sec", 0, SEC, "s", |b, n| b.times.ack.sec = n,
+    int(c"amqp_consumer_ack_timeout_sec", 0, SEC, "s", |b, n| b.times.ack.sec = n,
         "Longest sleep without a look at the acknowledgements, seconds part."),
-    int("amqp_consumer_ack_timeout_micro", 100_000, MICRO, "us", |b, n| b.times.ack.micro = n,
+    int(c"amqp_consumer_ack_timeout_micro", 100_000, MICRO, "us", |b, n| b.times.ack.micro = n,
         "Longest sleep without a look at the acknowledgements, microseconds part."),
-    int("amqp_interprocess_timeout_sec", 0, SEC, "s", |b, n| b.times.interprocess.sec = n,
+    int(c"amqp_interprocess_timeout_sec", 0, SEC, "s", |b, n| b.times.interprocess.sec = n,
         "Longest sleep without a look at publishes and queries, seconds part."),
-    int("amqp_interprocess_timeout_micro", 100_000, MICRO, "us", |b, n| b.times.interprocess.micro = n,
+    int(c"amqp_interprocess_timeout_micro", 100_000, MICRO, "us", |b, n| b.times.interprocess.micro = n,
         "Longest sleep without a look at publishes and queries, microseconds part."),
-    int("amqp_waitframe_timeout_sec", 0, SEC, "s", |b, n| b.times.waitframe.sec = n,
+    int(c"amqp_waitframe_timeout_sec", 0, SEC, "s", |b, n| b.times.waitframe.sec = n,
         "Longest sleep without a look at the deliveries, seconds part."),
-    int("amqp_waitframe_timeout_micro", 100_000, MICRO, "us", |b, n| b.times.waitframe.micro = n,
+    int(c"amqp_waitframe_timeout_micro", 100_000, MICRO, "us", |b, n| b.times.waitframe.micro = n,
         "Longest sleep without a look at the deliveries, microseconds part."),
-    switch_row("consume_messages_on_reconnect", true, |b, on| b.config.consume_messages_on_reconnect = on,
+    switch_row(c"consume_messages_on_reconnect", true, |b, on| b.config.consume_messages_on_reconnect = on,
         "After a reconnect, take deliveries without a count until the backlog is drained."),
-    switch_row("single_consumer_on_reconnect", true, |b, on| b.config.single_consumer_on_reconnect = on,
+    switch_row(c"single_consumer_on_reconnect", true, |b, on| b.config.single_consumer_on_reconnect = on,
         "After a reconnect, give the backlog to one consumer process, in order."),
-    int("amqp_stall_timeout_ms", 500, (50, 60_000), "ms", |b, n| b.config.stall_timeout = ms(n),
+    int(c"amqp_stall_timeout_ms", 500, (50, 60_000), "ms", |b, n| b.config.stall_timeout = ms(n),
         "Messages in flight and no confirm for so long: confirms stand still, a full outbox refuses at once."),
-    int("amqp_hang_timeout_ms", 10_000, (1_000, 600_000), "ms", |b, n| b.config.hang_timeout = ms(n),
+    int(c"amqp_hang_timeout_ms", 10_000, (1_000, 600_000), "ms", |b, n| b.config.hang_timeout = ms(n),
         "A manager process that gives no sign of life for so long is killed and started again."),
-    int("amqp_drain_timeout_ms", 3_000, (0, 50_000), "ms", |b, n| b.config.drain_timeout = ms(n),
+    int(c"amqp_drain_timeout_ms", 3_000, (0, 50_000), "ms", |b, n| b.config.drain_timeout = ms(n),
         "At shutdown, how long the manager process waits for outstanding confirms."),
 
     // Ring sizes. Each process that runs script has the first two, each consumer process all four.
-    ring("amqp_command_ring_kb", 128, |b, n| b.config.rings.command = n * 1024,
+    ring(c"amqp_command_ring_kb", 128, |b, n| b.config.rings.command = n * 1024,
         "Outbox of one process: publishes and queries that the broker has not confirmed yet."),
-    ring("amqp_reply_ring_kb", 64, |b, n| b.config.rings.reply = n * 1024,
+    ring(c"amqp_reply_ring_kb", 64, |b, n| b.config.rings.reply = n * 1024,
         "Query replies on their way to one process."),
-    ring("amqp_delivery_ring_kb", 128, |b, n| b.config.rings.delivery = n * 1024,
+    ring(c"amqp_delivery_ring_kb", 128, |b, n| b.config.rings.delivery = n * 1024,
         "Deliveries on their way to one consumer process."),
-    ring("amqp_ack_ring_kb", 16, |b, n| b.config.rings.ack = n * 1024,
+    ring(c"amqp_ack_ring_kb", 16, |b, n| b.config.rings.ack = n * 1024,
         "Acknowledgements on their way from one consumer process."),
 
     // JSON and presence.
-    text_row("json_escape_char", Some("%"), set_json_escape_char,
+    text_row(c"json_escape_char", Some("%"), set_json_escape_char,
         "In a JSON path this character stands for a literal dot; only the first byte counts."),
-    int("pua_mode", 1, ANY, "mode", |b, n| b.config.presence.pua_mode = n,
+    int(c"pua_mode", 1, ANY, "mode", |b, n| b.config.presence.pua_mode = n,
         "1: the presence functions write to the database; anything else: they do not."),
-    text_row("db_url", None, |b, v| put_some(&mut b.config.presence.db_url, v),
+    text_row(c"db_url", None, |b, v| put_some(&mut b.config.presence.db_url, v),
         "Database of the presentity table."),
-    text_row("presentity_table", Some("presentity"), |b, v| put(&mut b.config.presence.table, v),
+    text_row(c"presentity_table", Some("presentity"), |b, v| put(&mut b.config.presence.table, v),
         "Name of the presentity table."),
-    int("pua_lock_type", 1, (0, 2), "0 none, 1 write lock, 2 full lock", |b, n| b.config.presence.lock_type = n,
+    int(c"pua_lock_type", 1, (0, 2), "0 none, 1 write lock, 2 full lock", |b, n| b.config.presence.lock_type = n,
         "Lock that is taken on the presentity table during an update."),
-    switch_row("pua_include_entity", true, |b, on| b.config.presence.include_entity = on,
+    switch_row(c"pua_include_entity", true, |b, on| b.config.presence.include_entity = on,
         "Dialog bodies contain target elements."),
 
     // Accepted so that configurations written for the C module load.
-    inert_int("amqp_max_channels", 50, "publishing uses one confirmed channel, which keeps the order",
+    inert_int(c"amqp_max_channels", 50, "publishing uses one confirmed channel, which keeps the order",
         "Number of publish channels of the C module."),
-    inert_text("amqp_result_avp", "$avp(amqp_result)", "a query's result is in $kzR and in the target variable",
+    inert_text(c"amqp_result_avp", "$avp(amqp_result)", "a query's result is in $kzR and in the target variable",
         "Never had an effect."),
-    inert_int("amqp_command_hashtable_size", 2048, "there is no such table here",
+    inert_int(c"amqp_command_hashtable_size", 2048, "there is no such table here",
         "Size of the C module's table of pending queries."),
-    inert_int("amqp_timer_process_interval", 200, "there is no timer process here",
+    inert_int(c"amqp_timer_process_interval", 200, "there is no timer process here",
         "Interval of a process that the C module does not start either."),
-    inert_int("amqp_timmer_process_interval", 200, "there is no timer process here",
+    inert_int(c"amqp_timmer_process_interval", 200, "there is no timer process here",
         "Older spelling of amqp_timer_process_interval."),
-    inert_int("presence_use_full_entity", 0, NOBODY_READS_IT, "Never had an effect."),
-    inert_int("use_federated_exchange", 0, NOBODY_READS_IT, "Never had an effect."),
-    inert_text("federated_exchange", "federation", NOBODY_READS_IT, "Never had an effect."),
+    inert_int(c"presence_use_full_entity", 0, NOBODY_READS_IT, "Never had an effect."),
+    inert_int(c"use_federated_exchange", 0, NOBODY_READS_IT, "Never had an effect."),
+    inert_text(c"federated_exchange", "federation", NOBODY_READS_IT, "Never had an effect."),
 ];
 
 /// Why some parameters are inert.
@@ -420,7 +420,7 @@ impl Builder {
         let mut builder = Self::blank();
         for param in PARAMS {
             let applied = param.set_default(&mut builder);
-            debug_assert!(applied.is_ok(), "default of {}: {applied:?}", param.name);
+            debug_assert!(applied.is_ok(), "default of {}: {applied:?}", param.name());
         }
         builder
     }
@@ -445,15 +445,15 @@ impl Builder {
             return Err(ParamError::Refused("no such parameter".to_owned()));
         };
         param.set(self, value)?;
-        if param.inert.is_some() && !self.inert.contains(&param.name) {
-            self.inert.push(param.name);
+        if param.inert.is_some() && !self.inert.contains(&param.name()) {
+            self.inert.push(param.name());
         }
         Ok(())
     }
 
     /// Sets a parameter by name.
     pub fn set(&mut self, name: &str, value: Value<'_>) -> Result<(), ParamError> {
-        self.set_at(PARAMS.iter().position(|p| p.name == name).unwrap_or(usize::MAX), value)
+        self.set_at(PARAMS.iter().position(|p| p.name() == name).unwrap_or(usize::MAX), value)
     }
 
     /// Checks what concerns several parameters and gives the finished configuration.
@@ -499,8 +499,8 @@ impl Builder {
             1 => notices.push("amqp_heartbeats = 1 is too short for the AMQP client, 2 s are used".to_owned()),
             _ => {}
         }
-        let inert = PARAMS.iter().filter(|p| self.inert.contains(&p.name));
-        notices.extend(inert.filter_map(|p| Some(format!("{} is accepted and has no effect: {}", p.name, p.inert?))));
+        let inert = PARAMS.iter().filter(|p| self.inert.contains(&p.name()));
+        notices.extend(inert.filter_map(|p| Some(format!("{} is accepted and has no effect: {}", p.name(), p.inert?))));
         if self.connections.is_empty() {
             notices.push("no amqp_connection is set: nothing can be published, queried or consumed".to_owned());
         }
@@ -587,9 +587,9 @@ mod tests {
     fn names_are_unique_and_every_default_passes_its_own_check() {
         let mut builder = Builder::blank();
         for (i, param) in PARAMS.iter().enumerate() {
-            assert_eq!(param.set_default(&mut builder), Ok(()), "{}", param.name);
-            assert!(PARAMS[..i].iter().all(|other| other.name != param.name), "{} is there twice", param.name);
-            assert!(param.meaning.ends_with('.'), "{}", param.name);
+            assert_eq!(param.set_default(&mut builder), Ok(()), "{}", param.name());
+            assert!(PARAMS[..i].iter().all(|other| other.name() != param.name()), "{} is there twice", param.name());
+            assert!(param.meaning.ends_with('.'), "{}", param.name());
         }
     }
 

@@ -1,4 +1,56 @@
-//! Under construction.
+//! `kazoo.so`: a connector between the Kamailio SIP server and a message bus (AMQP 0-9-1, RabbitMQ).
+//!
+//! Scripts publish, query and consume; SIP processes never touch the network. One manager process owns every
+//! connection to a broker, and four kinds of queues in shared memory connect it with the others:
+//!
+//! ```text
+//!                          Kamailio main (forks all below)
+//!       any process that         supervisor                    consumer 1..C
+//!       runs script              └─ manager (tokio, AMQP)      (event routes)
+//!           │ ── command ring ──────▶│                               │
+//!           │ ◀──── reply ring ──────│ ──────── delivery ring ──────▶│
+//!                                    │ ◀─────── ack ring ────────────│
+//!                                    ▼
+//!                                 brokers
+//! ```
+//!
+//! The command ring is the outbox: a message stays in it until a broker has confirmed it, so neither a lost connection
+//! nor a killed manager loses what `kazoo_publish` has accepted.
+//!
+//! | module | runs in | concern |
+//! |---|---|---|
+//! | [`config`] | all | every modparam, in one table |
+//! | `entry` | all | what Kamailio calls: guard, convert, call, convert back |
+//! | `engine` | main, supervisor | start and stop: shared memory, processes |
+//! | [`host`] | all but the manager | safe wrappers over Kamailio |
+//! | [`script`] | script processes | functions, pseudo-variables, transformations |
+//! | [`bus`] | all | records of the four queues and their ends |
+//! | [`manager`] | manager | connections, confirms, queries, subscriptions |
+//! | `consumer` | consumers | deliveries to event routes, acknowledgements |
+//! | [`payload`] | all | JSON dialect, paths, envelope, encoding |
+//!
+//! What the module exports to scripts (the table itself is at the end of `entry.rs`):
+//!
+//! | kind | names |
+//! |---|---|
+//! | functions | `kazoo_publish` (3, 4), `kazoo_query` (3, 4, 5), `kazoo_subscribe` (1, 4), `kazoo_encode` (2), `kazoo_json` (3) |
+//! | pseudo-variables | `$kzR`, `$kzE`, `$kzRK` |
+//! | transformations | `{kz.encode}`, `{kz.json,PATH}`, `{kz.json.count,PATH}` |
+//! | event routes | `kazoo:mod-init`, `kazoo:consumer-event…` |
+//! | modparams | [`config::PARAMS`] |
+//!
+//! The feature `host` (on by default) is the part that calls Kamailio; without it the rest builds and is tested with
+//! no Kamailio installed.
 
+pub mod bus;
 pub mod config;
+pub mod manager;
 pub mod payload;
+pub mod script;
+
+#[cfg(feature = "host")]
+mod engine;
+#[cfg(feature = "host")]
+mod entry;
+#[cfg(feature = "host")]
+pub mod host;

@@ -3,6 +3,8 @@
 //! Used while the configuration file is read, in the main process. Knows nothing of Kamailio: the entry layer hands in
 //! [`Value`]s, and everything a value can be refused for is decided here, so that `kamailio -c` finds it.
 
+use std::ffi::CStr;
+
 use super::Builder;
 
 /// A value as the configuration file has it: `modparam("kazoo", "name", 5)` or `modparam("kazoo", "name", "text")`.
@@ -17,8 +19,8 @@ pub enum Value<'a> {
 /// One modparam: a row of [`super::PARAMS`].
 #[derive(Debug)]
 pub struct Param {
-    /// Name in `modparam("kazoo", "name", ...)`.
-    pub name: &'static str,
+    /// Name in `modparam("kazoo", "name", ...)`, as a C string because the server reads it in this form.
+    pub c_name: &'static CStr,
     /// Type, default, limits and where the value goes.
     pub kind: Kind,
     /// Why the parameter does nothing, for those that are accepted only so that old configurations load.
@@ -116,6 +118,11 @@ pub enum ParamError {
 }
 
 impl Param {
+    /// Name in `modparam("kazoo", "name", ...)`.
+    pub fn name(&self) -> &'static str {
+        self.c_name.to_str().unwrap_or_default()
+    }
+
     /// Checks `value` and stores it.
     pub(super) fn set(&self, builder: &mut Builder, value: Value<'_>) -> Result<(), ParamError> {
         match &self.kind {
@@ -180,7 +187,7 @@ fn text(value: Value<'_>) -> Result<&str, ParamError> {
 
 /// Row of a number in `min..=max`.
 pub(super) const fn int(
-    name: &'static str,
+    c_name: &'static CStr,
     default: u32,
     (min, max): (u32, u32),
     unit: &'static str,
@@ -188,63 +195,63 @@ pub(super) const fn int(
     meaning: &'static str,
 ) -> Param {
     let kind = Kind::Int(IntKind { default: Some(default), min, max, unit, power_of_two: false, store });
-    Param { name, kind, inert: None, meaning }
+    Param { c_name, kind, inert: None, meaning }
 }
 
 /// Row of a number whose default depends on something else.
 pub(super) const fn int_unset(
-    name: &'static str,
+    c_name: &'static CStr,
     (min, max): (u32, u32),
     unit: &'static str,
     store: fn(&mut Builder, u32),
     meaning: &'static str,
 ) -> Param {
     let kind = Kind::Int(IntKind { default: None, min, max, unit, power_of_two: false, store });
-    Param { name, kind, inert: None, meaning }
+    Param { c_name, kind, inert: None, meaning }
 }
 
 /// Row of a ring size in KiB.
 pub(super) const fn ring(
-    name: &'static str,
+    c_name: &'static CStr,
     default: u32,
     store: fn(&mut Builder, u32),
     meaning: &'static str,
 ) -> Param {
     let kind = IntKind { default: Some(default), min: 16, max: 16_384, unit: "KiB", power_of_two: true, store };
-    Param { name, kind: Kind::Int(kind), inert: None, meaning }
+    Param { c_name, kind: Kind::Int(kind), inert: None, meaning }
 }
 
 /// Row of an on/off parameter.
 pub(super) const fn switch_row(
-    name: &'static str,
+    c_name: &'static CStr,
     default: bool,
     store: fn(&mut Builder, bool),
     meaning: &'static str,
 ) -> Param {
-    Param { name, kind: Kind::Switch { default, store }, inert: None, meaning }
+    Param { c_name, kind: Kind::Switch { default, store }, inert: None, meaning }
 }
 
 /// Row of a text.
 pub(super) const fn text_row(
-    name: &'static str,
+    c_name: &'static CStr,
     default: Option<&'static str>,
     store: fn(&mut Builder, &str) -> Result<(), String>,
     meaning: &'static str,
 ) -> Param {
-    Param { name, kind: Kind::Text { default, store }, inert: None, meaning }
+    Param { c_name, kind: Kind::Text { default, store }, inert: None, meaning }
 }
 
 /// Row of a number that is accepted and does nothing.
-pub(super) const fn inert_int(name: &'static str, default: u32, why: &'static str, meaning: &'static str) -> Param {
-    Param { inert: Some(why), ..int(name, default, (0, i32::MAX as u32), "any number", |_, _| {}, meaning) }
+pub(super) const fn inert_int(c_name: &'static CStr, default: u32, why: &'static str, meaning: &'static str) -> Param {
+    Param { inert: Some(why), ..int(c_name, default, (0, i32::MAX as u32), "any number", |_, _| {}, meaning) }
 }
 
 /// Row of a text that is accepted and does nothing.
 pub(super) const fn inert_text(
-    name: &'static str,
+    c_name: &'static CStr,
     default: &'static str,
     why: &'static str,
     meaning: &'static str,
 ) -> Param {
-    Param { name, kind: Kind::Text { default: Some(default), store: |_, _| Ok(()) }, inert: Some(why), meaning }
+    Param { c_name, kind: Kind::Text { default: Some(default), store: |_, _| Ok(()) }, inert: Some(why), meaning }
 }

@@ -1,0 +1,110 @@
+//! Event routes, and the KEMI function that stands in for them.
+
+use std::ffi::{CStr, c_int};
+
+use kamailio_sys::str_;
+
+use super::message::SipMsg;
+use super::strings;
+
+/// An event route that exists and is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRoute(c_int);
+
+impl EventRoute {
+    /// Looks up `event_route[name]`. A name that does not exist leaves no trace, so names may come from the network.
+    pub fn find(name: &CStr) -> Option<Self> {
+        let routes = &raw mut kamailio_sys::event_rt;
+        // SAFETY: the table is complete before any module is initialised; the name is read during the call only.
+        let index = unsafe { kamailio_sys::route_lookup(routes, name.as_ptr().cast_mut()) };
+        let route = Self(index);
+        (index >= 0 && !route.action().is_null()).then_some(route)
+    }
+
+    /// [`EventRoute::find`] for a name that may hold any bytes.
+    pub fn find_bytes(mut name: Vec<u8>) -> Option<Self> {
+        name.push(0);
+        Self::find(CStr::from_bytes_with_nul(&name).ok()?)
+    }
+
+    fn action(self) -> *mut kamailio_sys::action {
+        // SAFETY: Kamailio fills the table before modules are initialised and never changes it afterwards.
+        let list = unsafe { kamailio_sys::event_rt.rlist };
+        let index = usize::try_from(self.0).unwrap_or(0);
+        // SAFETY: the index came from the table's own lookup.
+        unsafe { *list.add(index) }
+    }
+
+    /// Runs the route as a request route, without script callbacks. Used at start-up.
+    pub fn run(self, msg: SipMsg<'_>) {
+        let _type = RouteType::enter(kamailio_sys::REQUEST_ROUTE);
+        // SAFETY: a complete action list and a live message; null makes Kamailio use a context of its own. Its result
+        // says how the script ended, which an event does not care about.
+        unsafe { kamailio_sys::run_top_route(self.action(), msg.as_ptr(), std::ptr::null_mut()) };
+    }
+
+    /// Runs the route as Kamailio runs a request: pre-script callbacks (one of which may veto), the route,
+    /// post-script callbacks, then the variables that live as long as a message are cleared.
+    pub fn run_as_request(self, msg: SipMsg<'_>) {
+        let request = kamailio_sys::script_cb_type_REQUEST_CB_TYPE;
+        let _cleared = ClearOnDrop;
+        // SAFETY: a live message; the callbacks were registered before this process was forked.
+        if unsafe { kamailio_sys::exec_pre_script_cb(msg.as_ptr(), request) } == 0 {
+            return;
+        }
+        self.run(msg);
+        // SAFETY: as above.
+        unsafe { kamailio_sys::exec_post_script_cb(msg.as_ptr(), request) };
+    }
+}
+
+/// Whether the configuration runs in a KEMI language.
+pub fn kemi_is_loaded() -> bool {
+    // SAFETY: reads a pointer that is set while modules are loaded.
+    !unsafe { kamailio_sys::sr_kemi_eng_get() }.is_null()
+}
+
+/// Calls the KEMI function `callback` with the name of the event. `false`: no KEMI language, or the function failed.
+pub fn run_kemi(callback: &str, event: &CStr, msg: SipMsg<'_>) -> bool {
+    // SAFETY: reads a pointer that is set while modules are loaded.
+    let engine = unsafe { kamailio_sys::sr_kemi_eng_get() };
+    if engine.is_null() {
+        return false;
+    }
+    let (mut name, mut data): (str_, str_) = (strings::lend(callback.as_bytes()), strings::view(event.to_bytes()));
+    let _cleared = ClearOnDrop;
+    let _type = RouteType::enter(kamailio_sys::EVENT_ROUTE);
+    let kind = kamailio_sys::EVENT_ROUTE as c_int;
+    // SAFETY: a live engine and message, texts that are NUL-terminated and outlive the call.
+    unsafe { kamailio_sys::sr_kemi_route(engine, msg.as_ptr(), kind, &mut name, &mut data) >= 0 }
+}
+
+/// Sets the route type and restores the old one.
+struct RouteType(c_int);
+
+impl RouteType {
+    fn enter(kind: u32) -> Self {
+        // SAFETY: a process-private variable of the core.
+        let before = unsafe { kamailio_sys::kz_get_route_type() };
+        // SAFETY: as above.
+        unsafe { kamailio_sys::kz_set_route_type(kind as c_int) };
+        Self(before)
+    }
+}
+
+impl Drop for RouteType {
+    fn drop(&mut self) {
+        // SAFETY: as in `enter`.
+        unsafe { kamailio_sys::kz_set_route_type(self.0) }
+    }
+}
+
+/// Clears AVPs and the other variables of a message.
+struct ClearOnDrop;
+
+impl Drop for ClearOnDrop {
+    fn drop(&mut self) {
+        // SAFETY: frees process-private lists of the core that belong to the message just handled.
+        unsafe { kamailio_sys::ksr_msg_env_reset() }
+    }
+}

@@ -1,0 +1,33 @@
+//! Return codes of the script functions, documented for script authors.
+
+/// How a script function ended. The number is what the script finds in `$rc`; 0 would end the script and is never
+/// returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Verdict {
+    /// Done: accepted into the outbox, answered, registered, assigned.
+    Done = 1,
+    /// A parameter could not be evaluated or used, or something went wrong inside the module.
+    Failed = -1,
+    /// The payload is not a JSON object: empty, not JSON, or of another type.
+    BadPayload = -2,
+    /// Exchange or routing key is longer than AMQP's 255 bytes.
+    KeyTooLong = -3,
+    /// The message is larger than `amqp_max_message_size`.
+    TooLarge = -4,
+    /// The outbox of this process is full: the broker confirms too slowly or not at all.
+    OutboxFull = -5,
+    /// No broker is connected, so no query can be answered.
+    NoBroker = -6,
+    /// No answer to the query within its timeout.
+    Timeout = -7,
+    /// The query was lost: the connection broke, or the broker refused it.
+    QueryLost = -8,
+}
+
+impl Verdict {
+    /// The number for the script.
+    pub const fn code(self) -> i32 {
+        self as i32
+    }
+}
