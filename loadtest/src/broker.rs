@@ -1,0 +1,272 @@
+//! A private RabbitMQ: own node name, cookie, data, ports; everything on 127.0.0.1; root or ordinary user.
+//!
+//! Two processes: the Erlang port mapper `epmd`, which lives as long as the [`Broker`], and the server itself, which
+//! tests stop, kill, freeze and start again on the same port and data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::bus::{Client, Exchange, Queue};
+use crate::error::{Context, Error, Result, last_lines};
+use crate::ports::Port;
+use crate::process::{Group, cpu, program, wait_until};
+use crate::rundir::RunDir;
+
+/// The server's own folder of the Debian package. The scripts in `/usr/sbin` insist on root or the user `rabbitmq`.
+const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+
+/// A first start takes 3 to 5 s on two idle cores; this is for busy ones.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A RabbitMQ server of our own. Dropping it kills the server and removes its data.
+#[derive(Debug)]
+pub struct Broker {
+    // Field order is drop order: processes first, then the folder they use.
+    server: Option<Group>,
+    _epmd: Group,
+    dir: RunDir,
+    node: String,
+    amqp: Port,
+    distribution: Port,
+    epmd_port: Port,
+    startup: Duration,
+}
+
+impl Broker {
+    /// Starts a server and waits until a client can log in.
+    pub fn start() -> Result<Self> {
+        let mut broker = Self::prepare()?;
+        broker.restart()?;
+        Ok(broker)
+    }
+
+    /// Reserves port, folder and node name without starting the server: for "no broker at start, then one appears".
+    /// [`restart`](Self::restart) starts it.
+    pub fn prepare() -> Result<Self> {
+        let dir = RunDir::new("broker")?;
+        let (amqp, distribution, epmd_port) = (Port::lease()?, Port::lease()?, Port::lease()?);
+        write_configuration(&dir)?;
+        let epmd = Group::spawn(
+            Command::new(program("epmd")?)
+                .args(["-address", "127.0.0.1", "-port", &epmd_port.number().to_string()])
+                .env_clear(),
+            &dir.file("epmd.log"),
+        )?;
+        let node = format!("rig-{}@localhost", amqp.number());
+        Ok(Self { server: None, _epmd: epmd, dir, node, amqp, distribution, epmd_port, startup: Duration::ZERO })
+    }
+
+    /// Starts the server after [`prepare`](Self::prepare), [`stop`](Self::stop) or [`kill`](Self::kill), on the same
+    /// port and data, and waits until a client can log in.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.server.is_some() {
+            return Err(Error::new("the broker runs already: stop or kill it first"));
+        }
+        let began = Instant::now();
+        let mut command = self.command("rabbitmq-server");
+        // ALLOW_INPUT makes the script become the Erlang machine instead of watching over it: one process to signal.
+        command.args(["-noinput", "-eval", &self.open_listener()]).env("RABBITMQ_ALLOW_INPUT", "true");
+        let mut server = Group::spawn(&mut command, &self.dir.file("console.log"))?;
+        let ready = wait_until(START_TIMEOUT, || server.status().is_some() || self.client().ping().is_ok());
+        if !ready || server.status().is_some() {
+            let outcome = server.status().map_or("does not answer".to_string(), |status| format!("ended: {status}"));
+            return Err(Error::new(format!("RabbitMQ {outcome}\n{}", self.console())));
+        }
+        self.server = Some(server);
+        self.startup = began.elapsed();
+        Ok(())
+    }
+
+    /// How long the last start took, from process start to the first login.
+    pub fn startup(&self) -> Duration {
+        self.startup
+    }
+
+    /// The AMQP port on 127.0.0.1; the same over restarts.
+    pub fn port(&self) -> u16 {
+        self.amqp.number()
+    }
+
+    /// What goes into `modparam("kazoo", "amqp_connection", …)`.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", self.port())
+    }
+
+    /// Stops the server in order, as an operator would: everything durable is written.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut server = self.take_server()?;
+        // A frozen server would never see the other signal.
+        server.signal(Signal::SIGCONT);
+        server.signal(Signal::SIGTERM);
+        server.wait(STOP_TIMEOUT).map(|_| ()).ok_or_else(|| Error::new("RabbitMQ ignored SIGTERM and was killed"))
+    }
+
+    /// Kills the server with SIGKILL: connections break at once, nothing more is written.
+    pub fn kill(&mut self) -> Result<()> {
+        self.take_server()?.kill_all();
+        Ok(())
+    }
+
+    /// Stops the server's clock (SIGSTOP): connections stay open and nothing is answered.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.running()?.signal(Signal::SIGSTOP);
+        Ok(())
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.running()?.signal(Signal::SIGCONT);
+        Ok(())
+    }
+
+    /// True while the server process exists.
+    pub fn is_running(&mut self) -> bool {
+        self.server.as_mut().is_some_and(|server| server.status().is_none())
+    }
+
+    /// Runs `rabbitmqctl` with these arguments and returns what it printed. Takes about 0.6 s.
+    pub fn ctl(&self, args: &[&str]) -> Result<String> {
+        let mut command = self.command("rabbitmqctl");
+        let output = command
+            .args(["--quiet", "-n", &self.node])
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .context(|| "starting rabbitmqctl".into())?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            return Err(Error::new(format!("rabbitmqctl {}: {}", args.join(" "), text.trim())));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A client that opens a connection for each call: declare, purge, count, publish.
+    pub fn client(&self) -> Client {
+        Client::new(self.port())
+    }
+
+    /// Declares an exchange; see [`Exchange`].
+    pub fn declare_exchange(&self, exchange: &Exchange) -> Result<()> {
+        self.client().declare_exchange(exchange)
+    }
+
+    /// Declares a queue and its bindings; see [`Queue`].
+    pub fn declare_queue(&self, queue: &Queue) -> Result<()> {
+        self.client().declare_queue(queue)
+    }
+
+    /// Messages waiting in the queue, without those that a consumer holds unacknowledged.
+    pub fn count(&self, queue: &str) -> Result<u32> {
+        self.client().count(queue)
+    }
+
+    /// Empties the queue and returns how many messages were waiting.
+    pub fn purge(&self, queue: &str) -> Result<u32> {
+        self.client().purge(queue)
+    }
+
+    /// Processor time used by the server so far.
+    pub fn cpu(&self) -> Duration {
+        self.server.as_ref().and_then(|server| cpu(server.pid())).unwrap_or_default()
+    }
+
+    /// The server's log file.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.file("log").join(format!("{}.log", self.node))
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn running(&mut self) -> Result<&mut Group> {
+        self.server.as_mut().ok_or_else(|| Error::new("the broker does not run"))
+    }
+
+    fn take_server(&mut self) -> Result<Group> {
+        self.server.take().ok_or_else(|| Error::new("the broker does not run"))
+    }
+
+    fn console(&self) -> String {
+        let mut text = fs::read_to_string(self.dir.file("console.log")).unwrap_or_default();
+        text.push_str(&self.log());
+        last_lines(&text, 40).to_string()
+    }
+
+    /// Erlang text that opens the AMQP port when the server is up and its quorum queues have leaders.
+    ///
+    /// RabbitMQ 3.10 opens it earlier. A publish or a consumer that reaches a quorum queue of a single node before its
+    /// recovery and election leaves that queue without a leader for good: a queue that never confirms.
+    fn open_listener(&self) -> String {
+        let port = self.port();
+        format!(
+            "
+            State = fun(Name) -> case ets:lookup(ra_state, Name) of [] -> recovering; [T] -> element(2, T) end end,
+            Elect = fun(Again) ->
+                Queues = [element(1, amqqueue:get_pid(Q)) || Q <- rabbit_amqqueue:list(),
+                          amqqueue:get_type(Q) =:= rabbit_quorum_queue],
+                [ra:trigger_election({{Name, node()}}) || Name <- Queues, State(Name) =:= follower],
+                case [Name || Name <- Queues, State(Name) =/= leader] of
+                    [] -> ok;
+                    _ -> timer:sleep(50), Again(Again)
+                end
+            end,
+            Elect(Elect),
+            ok = rabbit_networking:start_tcp_listener({{\"127.0.0.1\", {port}}}, 10)."
+        )
+    }
+
+    /// A command of the package with an environment that keeps all it does inside our folder and on 127.0.0.1.
+    fn command(&self, script: &str) -> Command {
+        let file = |name: &str| self.dir.file(name);
+        let mut command = Command::new(Path::new(SCRIPTS).join(script));
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("LANG", "C.UTF-8")
+            // Erlang keeps its cookie there: nobody else's server or tool can reach this node.
+            .env("HOME", file("home"))
+            .env("ERL_EPMD_PORT", self.epmd_port.number().to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODENAME", &self.node)
+            .env("RABBITMQ_DIST_PORT", self.distribution.number().to_string())
+            .env("RABBITMQ_MNESIA_BASE", file("data"))
+            .env("RABBITMQ_LOG_BASE", file("log"))
+            .env("RABBITMQ_GENERATED_CONFIG_DIR", file("generated"))
+            .env("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", file("enabled_plugins"))
+            .env("RABBITMQ_PID_FILE", file("pid"))
+            // Not there on purpose: the machine's own files must not apply.
+            .env("RABBITMQ_CONF_ENV_FILE", file("none"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", file("none.config"))
+            // Two schedulers without busy waiting: the machine is shared with Kamailio and the load generator.
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "+S 2:2 +SDio 4 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            )
+            .env("RABBITMQ_CTL_ERL_ARGS", "+S 1:1 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}");
+        command
+    }
+}
+
+fn write_configuration(dir: &RunDir) -> Result<()> {
+    for folder in ["home", "data", "log"] {
+        let path = dir.file(folder);
+        fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
+    }
+    dir.write(
+        "rabbitmq.conf",
+        "listeners.tcp = none\n\
+             log.file.level = info\n\
+             disk_free_limit.absolute = 50MB\n\
+             vm_memory_high_watermark.absolute = 1GB\n",
+    )?;
+    dir.write("enabled_plugins", "[].\n")?;
+    Ok(())
+}

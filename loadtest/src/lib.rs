@@ -1,0 +1,33 @@
+//! The rig: real servers on loopback for tests, load tests and the demo.
+//!
+//! | piece | what it is |
+//! |---|---|
+//! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
+//! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests |
+//! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
+//!
+//! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
+//! calls block; use them from plain threads, not inside an async runtime. `RIG_KEEP=1` keeps the run folders.
+
+#![forbid(unsafe_code)]
+
+mod broker;
+mod bus;
+mod error;
+mod guardian;
+mod kamailio;
+mod ports;
+mod process;
+mod rundir;
+mod sip;
+
+pub use broker::Broker;
+pub use bus::{
+    Answer, Arrived, Client, Exchange, Flood, FloodCount, Message, Peer, PeerCount, Question, Queue, Reply, Sink,
+    SinkCount,
+};
+pub use error::{Error, Result};
+pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
+pub use nix::sys::signal::Signal;
+pub use process::{Memory, wait_until};
+pub use sip::{Request, Response, SipClient};
