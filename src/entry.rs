@@ -18,7 +18,7 @@ use crate::host::guard::{self, entry};
 use crate::host::message::SipMsg;
 use crate::host::params::{self, TextParam};
 use crate::host::vars::{self, TargetParam};
-use crate::host::{log, route, slots, strings, transformation};
+use crate::host::{log, slots, strings, transformation};
 use crate::script::{self, Verdict};
 
 /// Kamailio is loading the configuration: a wrong parameter is refused instead of logged.
@@ -38,21 +38,9 @@ unsafe extern "C" fn mod_register(path: *mut c_char, _: *mut c_int, _: *mut c_vo
 unsafe extern "C" fn mod_init() -> c_int {
     entry("mod_init", -1, || {
         guard::log_panics();
-        started(config::finish().map_err(|e| e.to_string()).and_then(prepare))
+        let script = || script::query::prepare(config::get().query_timeout_avp.as_deref()).map_err(|e| e.to_string());
+        started(engine::mod_init().map_err(|e| e.to_string()).and_then(|()| script()))
     })
-}
-
-/// What needs the finished configuration.
-fn prepare(config: &'static config::Config) -> Result<(), String> {
-    for notice in &config.notices {
-        log::notice!("{notice}");
-    }
-    script::query::prepare(config.query_timeout_avp.as_deref())
-        .map_err(|e| format!("amqp_query_timeout_avp: {e}, write for example \"$avp(kz_timeout)\""))?;
-    if config.event_callback.is_some() && !route::kemi_is_loaded() {
-        return Err("event_callback is set, but no KEMI language is loaded: load one or leave it out".to_owned());
-    }
-    engine::mod_init().map_err(|e| e.to_string())
 }
 
 unsafe extern "C" fn child_init(rank: c_int) -> c_int {

@@ -80,6 +80,16 @@ pub fn config_update() {
     unsafe { kamailio_sys::kz_cfg_update() }
 }
 
+/// Row of process `pid` in the process table.
+pub fn slot_of(pid: i32) -> Option<usize> {
+    (0..max_procs()).find(|process_no| {
+        // SAFETY: the table has `max_procs` rows and lies in shared memory.
+        let row = unsafe { kamailio_sys::pt.add(*process_no) };
+        // SAFETY: an aligned `int` inside the table.
+        unsafe { (*row).pid == pid }
+    })
+}
+
 /// Enters `pid` into the process table, so that the server's commands show and signal the right process.
 pub fn set_slot_pid(process_no: usize, pid: i32) {
     if process_no < max_procs() {
