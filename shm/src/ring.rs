@@ -334,8 +334,8 @@ impl Shared {
             return Err(Corrupt::Record { start });
         }
         if head.len == PAD {
-            // I6: never at offset 0, never the last thing published.
-            let sound = offset != 0 && to_end < published;
+            // I6: something follows. At offset 0 that would be more than the ring holds, so a PAD there fails as well.
+            let sound = to_end < published;
             return if sound { Ok(Entry::Pad { end: start + to_end }) } else { Err(Corrupt::Record { start }) };
         }
         if size > to_end.min(published) {
@@ -892,5 +892,38 @@ mod tests {
             // SAFETY: refused, so there is no second producer.
             assert!(unsafe { Producer::attach(region) }.is_err(), "{confirmed}");
         }
+    }
+
+    #[test]
+    fn cursors_that_go_back_are_refused_by_both_ends() {
+        let mut memory = Memory::new();
+        let region = memory.region();
+        let (mut producer, mut consumer) = ends(region);
+        for _ in 0..16 {
+            producer.push(1, &[b"lap"]).unwrap();
+            take(&mut consumer);
+        }
+        for _ in 0..15 {
+            producer.push(1, &[b"lap"]).unwrap();
+        }
+        let header = header(region).unwrap();
+        header.confirmed.0.store(1024 - 64, Ordering::Relaxed);
+        assert!(matches!(producer.push(1, &[&[0; 100]]), Err(PushError::Corrupt(_))));
+        while consumer.next().unwrap().is_some() {}
+        header.written.0.store(1024 + 64, Ordering::Relaxed);
+        assert!(matches!(consumer.next(), Err(Corrupt::Cursors { .. })));
+    }
+
+    #[test]
+    fn leftovers_of_an_earlier_lap_are_not_records() {
+        let mut memory = Memory::new();
+        let region = memory.region();
+        let (mut producer, mut consumer) = ends(region);
+        for _ in 0..16 {
+            producer.push(1, &[b"old"]).unwrap();
+            take(&mut consumer);
+        }
+        header(region).unwrap().written.0.store(1024 + 64, Ordering::Relaxed);
+        assert_eq!(consumer.next(), Err(Corrupt::Record { start: 1024 }));
     }
 }

@@ -1,4 +1,5 @@
-//! Either end of a ring is killed at any moment; nothing is lost, torn, doubled or out of order, and a successor works on.
+//! Either end of a ring is killed at any moment; nothing is lost, torn, doubled or out of order, and a successor
+//! works on.
 //!
 //! Real processes and SIGKILL. The memory is mapped before the fork; this binary has no test harness because only a
 //! process with one thread may fork and go on. `KAZOO_CRASH_ROUNDS` sets the kills per scenario, `KAZOO_CRASH_SEED` the
