@@ -58,6 +58,12 @@ impl Drop for Faked {
 
 /// Runs `body` with a made-up OPTIONS request. A fresh one per event: what a script attaches to it goes away with it.
 pub fn with_faked<R>(body: impl FnOnce(SipMsg<'_>) -> R) -> Result<R, NoMessage> {
+    // Kamailio skips the set-up of its own shared made-up message once a private one was made, and would then hand a
+    // blank message to every timer route.
+    // SAFETY: no precondition; does its work once.
+    if unsafe { kamailio_sys::faked_msg_init() } < 0 {
+        return Err(NoMessage);
+    }
     let mut msg = MaybeUninit::<sip_msg_t>::zeroed();
     // SAFETY: the function fills the whole structure, which is writable.
     if unsafe { kamailio_sys::faked_msg_get_new(msg.as_mut_ptr()) } < 0 {
