@@ -50,7 +50,7 @@ impl Broker {
     pub fn prepare() -> Result<Self> {
         let dir = RunDir::new("broker")?;
         let (amqp, distribution, epmd_port) = (Port::lease()?, Port::lease()?, Port::lease()?);
-        write_configuration(&dir)?;
+        write_configuration(&dir, &amqp)?;
         let epmd = Group::spawn(
             Command::new(program("epmd")?)
                 .args(["-address", "127.0.0.1", "-port", &epmd_port.number().to_string()])
@@ -70,7 +70,7 @@ impl Broker {
         let began = Instant::now();
         let mut command = self.command("rabbitmq-server");
         // ALLOW_INPUT makes the script become the Erlang machine instead of watching over it: one process to signal.
-        command.args(["-noinput", "-eval", &self.open_listener()]).env("RABBITMQ_ALLOW_INPUT", "true");
+        command.arg("-noinput").env("RABBITMQ_ALLOW_INPUT", "true");
         let mut server = Group::spawn(&mut command, &self.dir.file("console.log"))?;
         let ready = wait_until(START_TIMEOUT, || server.status().is_some() || self.client().ping().is_ok());
         if !ready || server.status().is_some() {
@@ -199,29 +199,6 @@ impl Broker {
         last_lines(&text, 40).to_string()
     }
 
-    /// Erlang text that opens the AMQP port when the server is up and its quorum queues have leaders.
-    ///
-    /// RabbitMQ 3.10 opens it earlier. A publish or a consumer that reaches a quorum queue of a single node before its
-    /// recovery and election leaves that queue without a leader for good: a queue that never confirms.
-    fn open_listener(&self) -> String {
-        let port = self.port();
-        format!(
-            "
-            State = fun(Name) -> case ets:lookup(ra_state, Name) of [] -> recovering; [T] -> element(2, T) end end,
-            Elect = fun(Again) ->
-                Queues = [element(1, amqqueue:get_pid(Q)) || Q <- rabbit_amqqueue:list(),
-                          amqqueue:get_type(Q) =:= rabbit_quorum_queue],
-                [ra:trigger_election({{Name, node()}}) || Name <- Queues, State(Name) =:= follower],
-                case [Name || Name <- Queues, State(Name) =/= leader] of
-                    [] -> ok;
-                    _ -> timer:sleep(50), Again(Again)
-                end
-            end,
-            Elect(Elect),
-            ok = rabbit_networking:start_tcp_listener({{\"127.0.0.1\", {port}}}, 10)."
-        )
-    }
-
     /// A command of the package with an environment that keeps all it does inside our folder and on 127.0.0.1.
     fn command(&self, script: &str) -> Command {
         let file = |name: &str| self.dir.file(name);
@@ -255,17 +232,20 @@ impl Broker {
     }
 }
 
-fn write_configuration(dir: &RunDir) -> Result<()> {
+fn write_configuration(dir: &RunDir, amqp: &Port) -> Result<()> {
     for folder in ["home", "data", "log"] {
         let path = dir.file(folder);
         fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
     }
+    let port = amqp.number();
     dir.write(
         "rabbitmq.conf",
-        "listeners.tcp = none\n\
+        &format!(
+            "listeners.tcp.local = 127.0.0.1:{port}\n\
              log.file.level = info\n\
              disk_free_limit.absolute = 50MB\n\
-             vm_memory_high_watermark.absolute = 1GB\n",
+             vm_memory_high_watermark.absolute = 1GB\n"
+        ),
     )?;
     dir.write("enabled_plugins", "[].\n")?;
     Ok(())

@@ -3,7 +3,7 @@
 //! | piece | what it is |
 //! |---|---|
 //! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
-//! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests |
+//! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
 //!
 //! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
@@ -20,6 +20,7 @@ mod ports;
 mod process;
 mod rundir;
 mod sip;
+mod sipp;
 
 pub use broker::Broker;
 pub use bus::{
@@ -31,3 +32,4 @@ pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
 pub use nix::sys::signal::Signal;
 pub use process::{Memory, wait_until};
 pub use sip::{Request, Response, SipClient};
+pub use sipp::{Percentiles, Sipp, SippReport, SippRun};

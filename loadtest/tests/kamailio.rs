@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rig::{Broker, Exchange, Kamailio, Peer, Queue, Reply, Signal, Sink, SipClient, wait_until};
+use rig::{Broker, Exchange, Kamailio, Peer, Queue, Reply, Signal, Sink, SipClient, Sipp, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -104,4 +104,41 @@ fn a_bad_configuration_is_refused() {
     assert!(!check.accepted && check.log.contains("no_such_function"), "{}", check.log);
     assert!(bad().start_refused().unwrap().contains("no_such_function"));
     assert!(Kamailio::builder().without_module().check().unwrap().accepted);
+}
+
+/// Digest authentication with a password that the script knows, and two kinds of answers to OPTIONS.
+const LOAD: &str = r#"
+loadmodule "auth.so"
+request_route {
+    if (is_method("REGISTER")) {
+        append_to_reply("X-Query-Us: 42\r\n");
+        if (pv_auth_check("$fd", "secret-$fU", "0", "0")) {
+            sl_send_reply("200", "OK");
+        } else {
+            auth_challenge("$fd", "0");
+        }
+        exit;
+    }
+    if ($ci =~ "^[0-9]*[02468]-") {
+        sl_send_reply("480", "No");
+    } else {
+        sl_send_reply("200", "OK");
+    }
+    exit;
+}
+"#;
+
+#[test]
+fn sipp_counts_answers_and_digests() {
+    let kamailio = Kamailio::builder().without_module().routes(LOAD).start().unwrap();
+    let options = Sipp::scenario("options").calls(300).rate(300).start(kamailio.sip_port()).unwrap();
+    let report = options.wait(PATIENCE).unwrap();
+    assert_eq!((report.calls, report.succeeded, report.failed, report.requests), (300, 300, 0, 300));
+    assert_eq!((report.answered(200), report.answered(480)), (150, 150), "{report:?}");
+    assert_eq!(report.response_ms.count, 300);
+
+    let register = Sipp::scenario("register").calls(30).user("alice", "secret-alice").user("bob", "wrong");
+    let report = register.start(kamailio.sip_port()).unwrap().wait(PATIENCE).unwrap();
+    assert_eq!((report.answered(401), report.answered(200), report.failed), (30, 15, 15), "{report:?}");
+    assert_eq!((report.requests, report.logged.count, report.logged.p50), (60, 15, 42.0));
 }

@@ -1,6 +1,7 @@
 //! Single operations on the broker, and the descriptions of exchanges, queues and messages.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use amqprs::channel::{
     BasicPublishArguments, ConfirmSelectArguments, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
@@ -125,6 +126,10 @@ impl Message {
     }
 }
 
+/// RabbitMQ writes the name of a new quorum queue to disk some 500 ms later. Killed before that it comes back with an
+/// empty queue of the same name, whatever it has confirmed.
+const QUORUM_SETTLES: Duration = Duration::from_millis(1500);
+
 /// Opens a connection for each call. Cheap to copy; also names the broker for [`Peer`](super::Peer),
 /// [`Sink`](super::Sink) and [`Flood`](super::Flood).
 #[derive(Debug, Clone, Copy)]
@@ -208,6 +213,9 @@ pub(super) async fn declare_queue(link: &Link, queue: &Queue) -> Result<()> {
         args.arguments(table);
     }
     link.channel.queue_declare(args.finish()).await.context(|| format!("declaring queue {}", queue.name))?;
+    if queue.quorum {
+        tokio::time::sleep(QUORUM_SETTLES).await;
+    }
     for (exchange, routing_key) in &queue.bindings {
         declare_exchange(link, exchange).await?;
         let args = QueueBindArguments::new(&queue.name, &exchange.name, routing_key);
