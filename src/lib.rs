@@ -49,6 +49,8 @@ pub mod payload;
 pub mod script;
 
 #[cfg(feature = "host")]
+mod consumer;
+#[cfg(feature = "host")]
 mod engine;
 #[cfg(feature = "host")]
 mod entry;

@@ -5,7 +5,7 @@
 //! `worker`, `inlet` and `manager` call hands out the one producer or consumer of its rings, which is why this file
 //! is the only one of the bus with `unsafe`.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -322,6 +322,33 @@ impl Shared {
         Ok(unsafe { Bell::attach(self.bell_region(index)?, fd)? })
     }
 
+    /// Fill level of every ring that a process has used.
+    pub fn levels(&self) -> Vec<Level> {
+        let Sizes { processes, consumers, command, reply, delivery, ack, .. } = self.layout.sizes;
+        let areas = [
+            ("command", self.layout.commands, command, processes),
+            ("reply", self.layout.replies, reply, processes),
+            ("delivery", self.layout.deliveries, delivery, consumers),
+            ("ack", self.layout.acks, ack, consumers),
+        ];
+        let mut levels = Vec::new();
+        for (ring, area, capacity, count) in areas {
+            for index in 0..count {
+                let cursors = self.ring_region(area, capacity, index).and_then(|r| Ok(ring::cursors(r)?));
+                let Some(cursors) = cursors.ok().filter(|c| c.written > 0) else { continue };
+                let process_no = if count == processes { index } else { self.consumer_process(index).unwrap_or(0) };
+                let used = cursors.written.saturating_sub(cursors.confirmed);
+                levels.push(Level { process_no, ring, used, size: u64::from(capacity) });
+            }
+        }
+        levels
+    }
+
+    /// Every eventfd, for a process that closes all other descriptors.
+    pub fn eventfds(&self) -> Vec<RawFd> {
+        self.eventfds.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+
     /// The eventfd of the manager's wake-up, for a runtime that waits for it among other things.
     pub fn manager_eventfd(&self) -> BorrowedFd<'_> {
         self.eventfds[self.layout.sizes.processes].as_fd()
@@ -463,6 +490,19 @@ pub struct Block {
 
 // SAFETY: an address in memory that every process and thread shares; its owner is whoever holds the value.
 unsafe impl Send for Block {}
+
+/// Fill level of one ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Level {
+    /// Process that runs script at the other end from the manager.
+    pub process_no: usize,
+    /// `command`, `reply`, `delivery` or `ack`.
+    pub ring: &'static str,
+    /// Bytes in the ring.
+    pub used: u64,
+    /// Bytes it can hold.
+    pub size: u64,
+}
 
 /// The words of one process.
 #[derive(Clone, Copy, Debug)]

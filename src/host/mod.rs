@@ -15,6 +15,7 @@
 //! | [`route`] | event routes and their KEMI counterpart |
 //! | [`transformation`] | parsing and running `{kz.…}` |
 //! | [`process`] | process table, forks, run-time configuration |
+//! | [`plain`] | processes that Kamailio does not know: supervisor and manager |
 //! | [`memory`] | blocks of shared memory |
 //! | [`rpc`] | RPC commands |
 //! | [`statistics`] | counters shown by `kamcmd stats.get_statistics kazoo:` |
@@ -24,6 +25,7 @@ pub mod log;
 pub mod memory;
 pub mod message;
 pub mod params;
+pub mod plain;
 pub mod process;
 pub mod route;
 pub mod rpc;

@@ -35,8 +35,9 @@ impl std::fmt::Debug for Var {
 }
 
 impl Var {
-    /// Parses a name such as `$avp(x)`, nothing before or after it.
+    /// Parses a name such as `$avp(x)`; blanks around it are ignored.
     pub fn parse(name: &[u8]) -> Result<Self, NotAVariable> {
+        let name = name.trim_ascii();
         if name.len() < 2 || name[0] != b'$' {
             return Err(NotAVariable);
         }

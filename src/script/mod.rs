@@ -16,6 +16,7 @@
 //! | `json` | `kazoo_json` |
 //! | `transformation` | `{kz.encode}`, `{kz.json}`, `{kz.json.count}` |
 //! | `verdict` | return codes |
+//! | `statistics`, `rpc` | statistics group `kazoo`, `kamcmd kazoo.…` |
 //! | `process` | what a process keeps between calls: its end of the bus, its source of `Msg-ID`s |
 
 #![forbid(unsafe_code)]
@@ -37,6 +38,10 @@ pub mod publish;
 pub mod query;
 #[cfg(feature = "host")]
 pub mod result;
+#[cfg(feature = "host")]
+pub mod rpc;
+#[cfg(feature = "host")]
+pub mod statistics;
 #[cfg(feature = "host")]
 pub mod subscribe;
 pub mod subscription_json;

@@ -1,0 +1,60 @@
+//! A consumer process: takes a delivery, runs its event route, acknowledges.
+//!
+//! One event at a time. Runs script code and everything that script code may use, so it is a full Kamailio process:
+//! when it dies the server stops, as with any SIP worker, and what it had not acknowledged comes again.
+
+#![forbid(unsafe_code)]
+
+mod event;
+
+use std::time::Duration;
+
+use crate::bus::counters::Counter;
+use crate::bus::{Inlet, LayoutError, Shared, Verdict};
+use crate::config::Config;
+use crate::host::{guard, log, plain, process};
+
+/// Longest sleep. Wake-ups are events; this bounds what a lost one costs (its sender was killed on the way), and
+/// how late a change of the run-time configuration is noticed.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// Runs consumer number `index`; does not return.
+pub fn run(config: &'static Config, shared: &'static Shared, index: usize) -> ! {
+    if !process::config_init() {
+        log::error!("consumer {index}: no run-time configuration");
+        plain::exit(1);
+    }
+    let mut inlet = match attach(shared, index) {
+        Ok(inlet) => inlet,
+        Err(error) => {
+            log::error!("consumer {index}: {error}");
+            plain::exit(1)
+        }
+    };
+    loop {
+        process::config_update();
+        // A panic in the handling of one event ends that event, not the server.
+        guard::entry("consumer", (), || turn(config, &mut inlet));
+    }
+}
+
+fn attach(shared: &'static Shared, index: usize) -> Result<Inlet, LayoutError> {
+    Inlet::attach(shared, index, process::process_no())
+}
+
+/// Handles what is there, or sleeps.
+fn turn(config: &Config, inlet: &mut Inlet) {
+    match inlet.next() {
+        Ok(Some(delivery)) => {
+            // Acknowledged whatever the route did: an event that makes it panic would come again for ever.
+            guard::entry("event route", (), || event::handle(config, &inlet.row(), &delivery));
+            inlet.acknowledge(&delivery, Verdict::Ack);
+        }
+        Ok(None) => inlet.wait(Some(MAX_SLEEP)),
+        Err(error) => {
+            inlet.row().inc(Counter::Damaged);
+            log::throttled_error!("consumer: {error}; dropped, the broker sends the message again");
+            inlet.wait(Some(MAX_SLEEP));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The supervisor: the child that Kamailio knows, and that never ends by itself.
+//!
+//! Kamailio stops the server when one of its children exits. The manager talks to the network through a large library
+//! and may die; so it is a child of this small process, which forks it again when it dies or gives no sign of life.
+//! The rings are made so that a new manager carries on where the dead one stopped.
+//!
+//! Takes no lock of Kamailio and allocates nothing from its pools.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid, getppid};
+
+use crate::bus::Shared;
+use crate::bus::clock::now_ns;
+use crate::bus::layout::Flow;
+use crate::config::Config;
+use crate::host::process::{self, Forked};
+use crate::host::{guard, log, plain};
+use crate::manager;
+
+/// Pause before the second manager in a row; doubles up to [`PAUSE_MAX`]. The first follows at once.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A manager that lived so long was healthy: the next one follows at once.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// What the manager needs on top of its drain limit to close its connections.
+const CLOSE_TIME: Duration = Duration::from_millis(2500);
+
+struct Supervisor {
+    config: &'static Config,
+    shared: &'static Shared,
+    me: Pid,
+    /// Row of the manager in Kamailio's process table.
+    slot: Option<usize>,
+    manager: Option<Pid>,
+    started: Instant,
+    pause: Duration,
+    start_at: Instant,
+}
+
+/// Runs the process; does not return.
+pub fn run(config: &'static Config, shared: &'static Shared) -> ! {
+    let ended = guard::entry("supervisor", Err(nix::Error::UnknownErrno), || {
+        let parent = getppid();
+        process::config_init_without_updates();
+        plain::block_signals()?;
+        let signals = SignalFd::with_flags(&plain::watched(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        if !plain::die_with(parent) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let supervisor = Supervisor {
+            config,
+            shared,
+            me: getpid(),
+            slot: None,
+            manager: None,
+            started: now,
+            pause: Duration::ZERO,
+            start_at: now,
+        };
+        supervisor.watch(&signals)
+    });
+    if let Err(error) = ended {
+        log::error!("supervisor of the AMQP manager ends: {error}");
+    }
+    plain::exit(i32::from(ended.is_err()))
+}
+
+impl Supervisor {
+    fn watch(mut self, signals: &SignalFd) -> nix::Result<()> {
+        loop {
+            if self.manager.is_none() && Instant::now() >= self.start_at {
+                self.start()?;
+            }
+            self.wait(signals)?;
+            while let Some(signal) = signals.read_signal()? {
+                if [Signal::SIGTERM as u32, Signal::SIGINT as u32].contains(&signal.ssi_signo) {
+                    self.stop();
+                    return Ok(());
+                }
+            }
+            self.reap();
+            self.kill_if_hanging();
+        }
+    }
+
+    fn wait(&self, signals: &SignalFd) -> nix::Result<()> {
+        let limit = match self.manager {
+            Some(_) => self.config.hang_timeout / 4,
+            None => self.start_at.saturating_duration_since(Instant::now()),
+        };
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], limit) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forks a manager. The first one through Kamailio, so that it has a row in the process table; the later ones
+    /// take over that row.
+    fn start(&mut self) -> nix::Result<()> {
+        self.shared.beat(now_ns());
+        self.started = Instant::now();
+        let forked = match self.slot {
+            None => process::fork(process::PROC_NOCHLDINIT, c"kazoo manager", false).map_err(|_| nix::Error::EAGAIN)?,
+            Some(_) => plain::fork()?,
+        };
+        match forked {
+            Forked::Child => self.become_manager(),
+            Forked::Parent(pid) => {
+                self.manager = Some(Pid::from_raw(pid));
+                match self.slot {
+                    None => self.slot = process::slot_of(pid),
+                    Some(slot) => process::set_slot_pid(slot, pid),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn become_manager(&self) -> ! {
+        if let Some(slot) = self.slot {
+            process::adopt_slot(slot);
+            process::set_slot_pid(slot, getpid().as_raw());
+        }
+        let ended = guard::entry("manager", Err("panic".to_owned()), || {
+            process::set_title(c"kazoo manager");
+            plain::ignore_signals().map_err(|e| format!("signals: {e}"))?;
+            if !plain::die_with(self.me) {
+                return Ok(());
+            }
+            plain::close_descriptors(&self.shared.eventfds());
+            manager::run::run(self.config, self.shared, manager::log::Log(manager_line))
+        });
+        if let Err(error) = &ended {
+            log::error!("AMQP manager ends: {error}");
+        }
+        plain::exit(i32::from(ended.is_err()))
+    }
+
+    /// Takes note of a dead manager and plans the next one.
+    fn reap(&mut self) {
+        let Some(pid) = self.manager else { return };
+        let how = match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return,
+            Ok(WaitStatus::Exited(_, code)) => format!("exited with code {code}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed by {signal}"),
+            Ok(_) => return,
+            Err(error) => format!("is gone ({error})"),
+        };
+        self.manager = None;
+        // A row of 0 would be reported as a fault, and the pid may soon be somebody else's.
+        if let Some(slot) = self.slot {
+            process::set_slot_pid(slot, self.me.as_raw());
+        }
+        self.shared.set_flow(Flow::Down);
+        if self.started.elapsed() >= HEALTHY {
+            self.pause = Duration::ZERO;
+        }
+        let pause = self.pause;
+        self.start_at = Instant::now() + pause;
+        // The next death in a row waits longer.
+        self.pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        log::warn!(
+            "AMQP manager {how}; the next one starts in {pause:?}, unconfirmed messages are kept and sent again"
+        );
+    }
+
+    fn kill_if_hanging(&mut self) {
+        let Some(pid) = self.manager else { return };
+        let silent = Duration::from_nanos(now_ns().saturating_sub(self.shared.heartbeat()));
+        if silent >= self.config.hang_timeout {
+            log::error!("AMQP manager gives no sign of life for {silent:?} (amqp_hang_timeout_ms); killed");
+            // A stopped process dies of SIGKILL too; `reap` sees it.
+            let _ = kill(pid, Signal::SIGKILL);
+            self.shared.beat(now_ns());
+        }
+    }
+
+    /// Server stop: the manager drains its outbox, bounded.
+    fn stop(&mut self) {
+        let Some(pid) = self.manager else { return };
+        let _ = kill(pid, Signal::SIGTERM);
+        let deadline = Instant::now() + self.config.drain_timeout + CLOSE_TIME;
+        while Instant::now() < deadline {
+            match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(5)),
+                _ => return,
+            }
+        }
+        log::error!("AMQP manager did not stop in time; killed");
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+}
+
+fn manager_line(level: manager::log::Level, text: std::fmt::Arguments<'_>) {
+    use manager::log::Level;
+    let level = match level {
+        Level::Error => log::Level::Error,
+        Level::Warn => log::Level::Warn,
+        Level::Notice => log::Level::Notice,
+        Level::Info => log::Level::Info,
+        Level::Debug => log::Level::Debug,
+    };
+    log::sink(level, text);
+}
