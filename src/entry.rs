@@ -38,8 +38,7 @@ unsafe extern "C" fn mod_register(path: *mut c_char, _: *mut c_int, _: *mut c_vo
 unsafe extern "C" fn mod_init() -> c_int {
     entry("mod_init", -1, || {
         guard::log_panics();
-        let script = || script::query::prepare(config::get().query_timeout_avp.as_deref()).map_err(|e| e.to_string());
-        started(engine::mod_init().map_err(|e| e.to_string()).and_then(|()| script()))
+        started(engine::mod_init())
     })
 }
 

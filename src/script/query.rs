@@ -10,7 +10,7 @@ use crate::config;
 use crate::host::log;
 use crate::host::message::SipMsg;
 use crate::host::params::TextParam;
-use crate::host::vars::{TargetParam, Value, Var};
+use crate::host::vars::{NotAVariable, TargetParam, Value, Var};
 use crate::payload::{self, Origin};
 
 use super::outgoing::{Refusal, check_headers};
@@ -25,14 +25,9 @@ thread_local! {
     static TIMEOUT_VAR: RefCell<Option<Var>> = const { RefCell::new(None) };
 }
 
-/// The modparam names no variable.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("amqp_query_timeout_avp is not the name of a variable, write for example \"$avp(kz_timeout)\"")]
-pub struct BadTimeoutVar;
-
 /// Prepares what `amqp_query_timeout_avp` names. Main process, `mod_init`.
-pub fn prepare(timeout_avp: Option<&str>) -> Result<(), BadTimeoutVar> {
-    let var = timeout_avp.map(|name| Var::parse(name.as_bytes())).transpose().map_err(|_| BadTimeoutVar)?;
+pub fn prepare(timeout_avp: Option<&str>) -> Result<(), NotAVariable> {
+    let var = timeout_avp.map(|name| Var::parse(name.as_bytes())).transpose()?;
     TIMEOUT_VAR.set(var);
     Ok(())
 }
