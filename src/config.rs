@@ -625,7 +625,9 @@ mod tests {
 
     #[test]
     fn impossible_numbers_are_refused_with_the_limits() {
-        assert!(refusal("amqp_prefetch", Value::Int(0)).contains("1 to 65535"));
+        for outside in [i64::MIN, 0, 65_536, i64::MAX] {
+            assert!(refusal("amqp_prefetch", Value::Int(outside)).contains("1 to 65535"), "{outside}");
+        }
         assert!(refusal("amqp_consumer_processes", Value::Int(-1)).contains("1 to 256"));
         assert!(refusal("amqp_command_ring_kb", Value::Int(100)).contains("power of two"));
         assert!(refusal("amqp_command_ring_kb", Value::Int(8)).contains("16 to 16384"));

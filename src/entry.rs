@@ -135,7 +135,7 @@ script_function!(query_4(exchange, key, body, result) as "kazoo_query" =
     |msg| script::query::query(msg, text(exchange), text(key), text(body), Some(target(result)), None));
 script_function!(query_5(exchange, key, body, result, headers) as "kazoo_query" =
     |msg| script::query::query(msg, text(exchange), text(key), text(body), Some(target(result)), Some(text(headers))));
-script_function!(subscribe_1(json, _unused) as "kazoo_subscribe" =
+script_function!(subscribe_1(json, _second) as "kazoo_subscribe" =
     |msg| script::subscribe::by_json(msg, text(json)));
 script_function!(subscribe_4(exchange, kind, queue, key) as "kazoo_subscribe" =
     |msg| script::subscribe::by_names(msg, text(exchange), text(kind), text(queue), text(key)));

@@ -35,8 +35,14 @@ impl EventRoute {
         unsafe { *list.add(index) }
     }
 
-    /// Runs the route as a request route, without script callbacks. Used at start-up.
+    /// Runs the route as a request route, without script callbacks, and clears the variables that live as long as a
+    /// message. Used at start-up.
     pub fn run(self, msg: SipMsg<'_>) {
+        let _cleared = ClearOnDrop;
+        self.execute(msg);
+    }
+
+    fn execute(self, msg: SipMsg<'_>) {
         let _type = RouteType::enter(kamailio_sys::REQUEST_ROUTE);
         // SAFETY: a complete action list and a live message; null makes Kamailio use a context of its own. Its result
         // says how the script ended, which an event does not care about.
@@ -44,7 +50,7 @@ impl EventRoute {
     }
 
     /// Runs the route as Kamailio runs a request: pre-script callbacks (one of which may veto), the route,
-    /// post-script callbacks, then the variables that live as long as a message are cleared.
+    /// post-script callbacks. The variables that live as long as a message are cleared afterwards.
     pub fn run_as_request(self, msg: SipMsg<'_>) {
         let request = kamailio_sys::script_cb_type_REQUEST_CB_TYPE;
         let _cleared = ClearOnDrop;
@@ -52,7 +58,7 @@ impl EventRoute {
         if unsafe { kamailio_sys::exec_pre_script_cb(msg.as_ptr(), request) } == 0 {
             return;
         }
-        self.run(msg);
+        self.execute(msg);
         // SAFETY: as above.
         unsafe { kamailio_sys::exec_post_script_cb(msg.as_ptr(), request) };
     }

@@ -66,7 +66,7 @@ unsafe extern "C" fn call<const SLOT: usize>(rpc: *mut rpc_t, context: *mut c_vo
     });
 }
 
-/// The answer to one request, and its parameters.
+/// The answer to one request.
 pub struct Answer<'r> {
     rpc: &'r rpc_t,
     context: *mut c_void,
@@ -97,14 +97,6 @@ impl<'r> Answer<'r> {
         // SAFETY: `{` takes a pointer to the handle it fills; the context is that of this request.
         let result = unsafe { (self.rpc.add?)(self.context, c"{".as_ptr().cast_mut(), &raw mut handle) };
         (result >= 0 && !handle.is_null()).then_some(Structure { answer: self, handle })
-    }
-
-    /// The next parameter as a number, if there is one.
-    pub fn next_int(&mut self) -> Option<i32> {
-        let mut number: c_int = 0;
-        // SAFETY: `*d` is an optional number that is put into the `int` given; the context is that of this request.
-        let found = unsafe { (self.rpc.scan?)(self.context, c"*d".as_ptr().cast_mut(), &raw mut number) };
-        (found > 0).then_some(number)
     }
 
     /// Ends the request with an error.

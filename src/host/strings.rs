@@ -33,8 +33,8 @@ pub fn view(text: &[u8]) -> str_ {
     str_ { s: text.as_ptr().cast_mut().cast(), len: i32::try_from(text.len()).unwrap_or(0) }
 }
 
-/// Copies `text` into one of [`LENT`] buffers of this process, NUL-terminated. Kamailio may use the result until
-/// as many more were lent: long enough for the values of one expression.
+/// Copies `text` into one of 64 buffers of this process, NUL-terminated. Kamailio may use the result until as many
+/// more were lent: long enough for the values of one expression.
 pub fn lend(text: &[u8]) -> str_ {
     thread_local! {
         static BUFFERS: RefCell<(usize, Vec<Vec<u8>>)> = RefCell::new((0, vec![Vec::new(); LENT]));
