@@ -1,0 +1,80 @@
+# The front door. `make` builds the module; `make demo` shows it at work; `make test` proves it.
+#
+# Needs only make and Rust (cargo); everything else is installed by .ci/packages (apt, with sudo when not root).
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+MODULE := $(TARGET)/release/kazoo.so
+CARGO  := cargo --locked
+# Where `make install` puts the module: the folder of the installed Kamailio's modules.
+MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
+                 do test -d "$$d" && echo "$$d" && break; done)
+
+.PHONY: all module packages headers install demo test unit e2e loom crash check fmt clippy docs licences versions bench clean
+
+all: module
+
+# What building needs: compiler, libclang, and Kamailio itself, whose headers the module is compiled against.
+packages:
+	@.ci/packages
+
+headers: packages
+	@kamailio-sys/headers.sh
+
+module: headers
+	$(CARGO) build --release --package kazoo
+	@cp -f $(TARGET)/release/libkazoo.so $(MODULE)
+	@echo "built $(MODULE)"
+
+install: module
+	@test -n "$(MODULES_DIR)" || { echo "no Kamailio modules folder found; set MODULES_DIR" >&2; exit 1; }
+	install -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/kazoo.so
+
+demo: module
+	@$(CARGO) build --quiet --package kazoo-loadtest --bin demo
+	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/demo
+
+test: unit loom e2e
+
+# Everything that needs no server: rings, payload, bus, manager's bookkeeping, layouts against the C compiler.
+unit: headers
+	$(CARGO) test --package kazoo-shm
+	$(CARGO) test --package kamailio-sys
+	$(CARGO) test --package kazoo --no-default-features --lib
+
+# Every ordering edge of the rings and wake-ups, model-checked.
+loom: packages
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --package kazoo-shm --release --lib
+
+# Real Kamailio, real RabbitMQ, real sipp. One test at a time: they measure and they share two cores with the servers.
+e2e: module
+	$(CARGO) test --package kazoo-loadtest -- --test-threads=1
+	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --package kazoo --no-default-features --test '*' -- --test-threads=1
+
+# Longer run of the rings' crash test: processes killed at random moments.
+crash: packages
+	KAZOO_CRASH_ROUNDS=$(or $(ROUNDS),10000) $(CARGO) test --package kazoo-shm --release --test crash
+
+check: fmt clippy docs licences
+
+fmt:
+	cargo fmt --all --check
+
+clippy: headers
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package kazoo --no-default-features --all-targets -- -D warnings
+
+docs: headers
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+licences:
+	@.ci/licences
+
+# Compiles against the headers of every supported Kamailio release.
+versions: packages
+	kamailio-sys/check-versions.sh check --package kazoo
+
+bench: packages
+	$(CARGO) bench --package kazoo-shm
+
+clean:
+	cargo clean
