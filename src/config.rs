@@ -327,13 +327,13 @@ pub const PARAMS: &[Param] = &[
         "At shutdown, how long the manager process waits for outstanding confirms."),
 
     // Ring sizes. Each process that runs script has the first two, each consumer process all four.
-    ring(c"amqp_command_ring_kb", 128, |b, n| b.config.rings.command = n * 1024,
+    ring(c"amqp_command_ring_kb", 256, |b, n| b.config.rings.command = n * 1024,
         "Outbox of one process: publishes and queries that the broker has not confirmed yet."),
-    ring(c"amqp_reply_ring_kb", 64, |b, n| b.config.rings.reply = n * 1024,
+    ring(c"amqp_reply_ring_kb", 32, |b, n| b.config.rings.reply = n * 1024,
         "Query replies on their way to one process."),
-    ring(c"amqp_delivery_ring_kb", 128, |b, n| b.config.rings.delivery = n * 1024,
+    ring(c"amqp_delivery_ring_kb", 64, |b, n| b.config.rings.delivery = n * 1024,
         "Deliveries on their way to one consumer process."),
-    ring(c"amqp_ack_ring_kb", 16, |b, n| b.config.rings.ack = n * 1024,
+    ring(c"amqp_ack_ring_kb", 32, |b, n| b.config.rings.ack = n * 1024,
         "Acknowledgements on their way from one consumer process."),
 
     // JSON and presence.

@@ -161,11 +161,14 @@ impl Supervisor {
         if let Some(slot) = self.slot {
             process::set_slot_pid(slot, self.me.as_raw());
         }
-        self.shared.set_flow(Flow::Down);
         if self.started.elapsed() >= HEALTHY {
             self.pause = Duration::ZERO;
         }
         let pause = self.pause;
+        if !pause.is_zero() {
+            // A pause is longer than a publish may wait; without one the next manager is there in time.
+            self.shared.set_flow(Flow::Down);
+        }
         self.start_at = Instant::now() + pause;
         // The next death in a row waits longer.
         self.pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);

@@ -36,6 +36,7 @@ pub struct Links {
     log: Log,
     links: Vec<Link>,
     jitter: RandomState,
+    tried: bool,
 }
 
 impl Links {
@@ -43,7 +44,7 @@ impl Links {
     pub fn new(setup: Setup, log: Log, was_up: bool) -> Self {
         let down = || Link { state: State::Down { retry_ns: 0 }, failures: 0, was_up, reconnected: false };
         let links = setup.config.brokers.iter().map(|_| down()).collect();
-        Self { setup, log, links, jitter: RandomState::new() }
+        Self { setup, log, links, jitter: RandomState::new(), tried: false }
     }
 
     /// Whether the present connection to broker `index` is a reconnect.
@@ -61,6 +62,11 @@ impl Links {
         }
     }
 
+    /// Whether no connection attempt of this manager has ended yet.
+    pub fn first_attempt_runs(&self) -> bool {
+        !self.tried && !self.links.is_empty()
+    }
+
     /// When the next attempt is due.
     pub fn next_attempt(&self) -> Option<u64> {
         let due = |l: &Link| if let State::Down { retry_ns } = l.state { Some(retry_ns) } else { None };
@@ -70,6 +76,7 @@ impl Links {
     /// A connection attempt ended.
     pub fn opened(&mut self, index: usize, result: Result<Box<Opened>, String>, port: &ManagerPort, now_ns: u64) {
         let name = self.name(index);
+        self.tried = true;
         let link = &mut self.links[index];
         match result {
             Ok(opened) => {

@@ -72,8 +72,7 @@ impl Manager {
         let processes = port.processes.len();
         let consumers = port.consumers.len();
         let wake = Wake::new(port.shared)?;
-        // What the manager before this one said is no longer true; workers that wait shall look again.
-        port.shared.set_flow(Flow::Down);
+        // Workers that wait for an answer of the manager before this one shall look again.
         port.wake_all();
         Ok(Self {
             config,
@@ -504,6 +503,10 @@ impl Manager {
     /// Tells workers whether a full outbox is worth waiting for.
     fn update_flow(&mut self, now_ns: u64) {
         let flow = if self.links.primary().is_none() {
+            if self.links.first_attempt_runs() {
+                // A new manager connects within milliseconds; meanwhile what the last one said stands.
+                return;
+            }
             Flow::Down
         } else if self.publisher.stands_still(&self.links, now_ns) {
             Flow::Still
