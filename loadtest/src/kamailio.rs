@@ -167,7 +167,7 @@ impl Builder {
             None => "Kamailio does not answer on its control socket".to_string(),
             Some(status) => format!("Kamailio refused to start ({status})"),
         };
-        Err(Error::new(format!("{text}\n{}", last_lines(&server.log(), 40))))
+        Err(Error::new(format!("{text}\n{}", server.log_end())))
     }
 
     /// Starts Kamailio expecting that it refuses; returns its log. Fails when it starts all the same.
@@ -447,6 +447,11 @@ impl Kamailio {
     pub fn log(&self) -> String {
         let bytes = fs::read(&self.run.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The last lines of the log, for an error text.
+    pub fn log_end(&self) -> String {
+        last_lines(&self.log(), 40).to_string()
     }
 
     /// The log lines that contain `part`.
