@@ -70,6 +70,8 @@ pub struct Around<'m> {
     pub queries: &'m mut Queries,
     /// Replies on their way.
     pub replies: &'m mut Replies,
+    /// Confirms that came.
+    pub inbox: &'m Inbox,
     /// The time of this turn.
     pub now_ns: u64,
 }
@@ -112,9 +114,9 @@ impl Publisher {
     }
 
     /// Takes the confirms that came. Returns how many.
-    pub fn take_confirms(&mut self, around: &mut Around<'_>, inbox: &Inbox) -> usize {
+    pub fn take_confirms(&mut self, around: &mut Around<'_>) -> usize {
         let mut count = 0;
-        while let Some(confirm) = inbox.next_confirm() {
+        while let Some(confirm) = around.inbox.next_confirm() {
             count += 1;
             self.progress_ns = around.now_ns;
             self.take_confirm(around, confirm);

@@ -166,22 +166,27 @@ impl Manager {
         moved
     }
 
-    /// SEND: confirms, then commands.
+    fn take_confirms(&mut self, now_ns: u64) -> usize {
+        let (publisher, mut around) = self.split(now_ns);
+        let confirmed = publisher.take_confirms(&mut around);
+        if confirmed > 0 {
+            self.update_flow(now_ns);
+        }
+        confirmed
+    }
+
+    /// SEND: commands to the broker; the ring space of what was confirmed is freed.
     fn send_turn(&mut self, now_ns: u64) -> usize {
         let limit = self.config.internal_loop_count as usize;
         let (publisher, mut around) = self.split(now_ns);
-        let confirmed = publisher.0.take_confirms(&mut around, publisher.1);
-        let (sent, broken) = publisher.0.send(&mut around, limit);
-        publisher.0.release(around.port);
+        let (sent, broken) = publisher.send(&mut around, limit);
+        publisher.release(around.port);
         if let Some(broker) = broken
             && let Some(session) = self.links.at(broker).map(|o| o.session)
         {
             self.session_lost(session, "takes no more data", now_ns);
         }
-        if confirmed > 0 {
-            self.update_flow(now_ns);
-        }
-        confirmed + sent
+        sent
     }
 
     /// CONSUME: replies to the workers, messages to the consumers.
@@ -368,6 +373,8 @@ impl Manager {
 
     fn take_events(&mut self, now_ns: u64) -> usize {
         let mut moved = 0;
+        // Before anything that ends a channel: what is confirmed is not sent again.
+        moved += self.take_confirms(now_ns);
         while let Some(event) = self.inbox.next_event() {
             moved += 1;
             self.take_event(event, now_ns);
@@ -428,7 +435,7 @@ impl Manager {
         let name = self.links.name(broker);
         self.log.warn(format_args!("broker {name} lost: {why}; {waiting} unconfirmed messages kept, connecting again"));
         let (publisher, mut around) = self.split(now_ns);
-        publisher.0.session_lost(&mut around, publish);
+        publisher.session_lost(&mut around, publish);
         opened.close();
         self.connection_event(broker, "closed");
         self.update_flow(now_ns);
@@ -440,7 +447,7 @@ impl Manager {
             let (session, connection) = (opened.session, opened.connection.clone());
             if let Some(publish) = publish {
                 let (publisher, mut around) = self.split(now_ns);
-                publisher.0.channel_closed(&mut around, publish, close);
+                publisher.channel_closed(&mut around, publish, close);
             }
             self.setup.reopen_publish(session, connection);
         } else if !self.subscriptions.channel_lost(epoch, &format!("{} {}", close.code, close.text), now_ns) {
@@ -486,8 +493,8 @@ impl Manager {
 
     /// What has a time of its own: attempts to connect, subscriptions to declare, queries past their deadline.
     fn tick(&mut self, now_ns: u64) {
+        self.links.tick(now_ns);
         if !self.draining {
-            self.links.tick(now_ns);
             self.subscriptions.tick(&self.port, self.links.up(), now_ns);
         }
         if self.queries.len() > 0 {
@@ -570,15 +577,16 @@ impl Manager {
         if pressing { limit.min(BUSY_SLEEP) } else { limit }
     }
 
-    fn split(&mut self, now_ns: u64) -> ((&mut Publisher, &Inbox), Around<'_>) {
+    fn split(&mut self, now_ns: u64) -> (&mut Publisher, Around<'_>) {
         let around = Around {
             port: &mut self.port,
             links: &mut self.links,
             queries: &mut self.queries,
             replies: &mut self.replies,
+            inbox: &self.inbox,
             now_ns,
         };
-        ((&mut self.publisher, &self.inbox), around)
+        (&mut self.publisher, around)
     }
 }
 
