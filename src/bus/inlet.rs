@@ -67,7 +67,7 @@ impl Inlet {
     }
 
     /// The next delivery; `None` when there is none (yet). An error means a damaged record, which was dropped.
-    pub fn next(&mut self) -> Result<Option<Delivery>, BusError> {
+    pub fn take(&mut self) -> Result<Option<Delivery>, BusError> {
         loop {
             let half = self.deliveries.capacity() / 2;
             let was_over_half = self.deliveries.used() > half;

@@ -382,7 +382,7 @@ mod tests {
             let mut parcel = port.parcel(&sent);
             let received = loop {
                 port.consumers[0].send(&mut parcel);
-                if let Some(received) = inlet.next().unwrap() {
+                if let Some(received) = inlet.take().unwrap() {
                     break received;
                 }
             };
@@ -405,7 +405,7 @@ mod tests {
                 let mut parcel = port.parcel(&smallest);
                 port.consumers[0].send(&mut parcel)
             } {}
-            while let Some(d) = inlet.next().unwrap() {
+            while let Some(d) = inlet.take().unwrap() {
                 inlet.acknowledge(&d, Verdict::Ack); // Would sleep for ever if the ring were full.
             }
             for _ in 0..7 {

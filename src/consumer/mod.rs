@@ -44,7 +44,7 @@ fn attach(shared: &'static Shared, index: usize) -> Result<Inlet, LayoutError> {
 
 /// Handles what is there, or sleeps.
 fn turn(config: &Config, inlet: &mut Inlet) {
-    match inlet.next() {
+    match inlet.take() {
         Ok(Some(delivery)) => {
             // Acknowledged whatever the route did: an event that makes it panic would come again for ever.
             guard::entry("event route", (), || event::handle(config, &inlet.row(), &delivery));

@@ -62,9 +62,19 @@ impl Links {
         }
     }
 
-    /// Whether no connection attempt of this manager has ended yet.
-    pub fn first_attempt_runs(&self) -> bool {
-        !self.tried && !self.links.is_empty()
+    /// Whether it will be clear within moments if a broker can be used: the first attempt of this manager runs, or a
+    /// connection is up and its subscriptions are being declared.
+    pub fn is_settling(&self) -> bool {
+        (!self.tried && !self.links.is_empty()) || self.up().any(|(_, o)| !o.ready)
+    }
+
+    /// Lets publishes use the connections for which `is_ready` says so.
+    pub fn admit(&mut self, is_ready: impl Fn(&Opened) -> bool) {
+        for link in &mut self.links {
+            if let State::Up(opened) = &mut link.state {
+                opened.ready = opened.ready || is_ready(opened);
+            }
+        }
     }
 
     /// When the next attempt is due.
@@ -149,9 +159,9 @@ impl Links {
         })
     }
 
-    /// Index of the broker that takes messages without a target: the first of the primary zone that is up.
+    /// Index of the broker that takes messages without a target: the first of the primary zone that is ready.
     pub fn primary(&self) -> Option<usize> {
-        self.up().find(|(i, _)| self.setup.config.brokers[*i].zone == 0).map(|(i, _)| i)
+        self.up().filter(|(_, o)| o.ready).find(|(i, _)| self.setup.config.brokers[*i].zone == 0).map(|(i, _)| i)
     }
 
     /// `host:port/vhost`, for the log.

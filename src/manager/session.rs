@@ -13,6 +13,7 @@ use super::amqp::{Channel, Connection, Source};
 use super::inbox::{Event, Inbox};
 use super::outbox::{InFlight, RecordId};
 use crate::bus::Shared;
+use crate::bus::clock::now_ns;
 use crate::bus::subscription::{Exchange, Queue, Subscription};
 use crate::config::{Broker, Config};
 
@@ -62,6 +63,11 @@ pub struct Opened {
     pub replies: Option<Channel>,
     /// Routing key of the reply queue, put into messages as `Server-ID`.
     pub server_id: String,
+    /// When it was opened, [`crate::bus::clock::now_ns`].
+    pub opened_ns: u64,
+    /// Whether publishes may use it: not before the subscriptions were declared, since a message may be meant for an
+    /// exchange that one of them makes.
+    pub ready: bool,
 }
 
 /// A declared subscription.
@@ -106,7 +112,8 @@ impl Setup {
         let replies = if broker.zone == 0 { Some(self.open_replies(&connection, broker.id).await?) } else { None };
         let publish = Some(self.open_publish(&connection).await?);
         let server_id = server_id(self.config, broker.id);
-        Ok(Opened { session: self.shared.next_epoch(), connection, publish, replies, server_id })
+        let (session, opened_ns) = (self.shared.next_epoch(), now_ns());
+        Ok(Opened { session, connection, publish, replies, server_id, opened_ns, ready: false })
     }
 
     async fn open_publish(&self, connection: &Connection) -> Result<PublishChannel, String> {

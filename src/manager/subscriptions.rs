@@ -78,6 +78,11 @@ impl Subscriptions {
         self.active.values_mut().for_each(|a| a.backlog = 0);
     }
 
+    /// Whether every subscription of `session` was declared or refused.
+    pub fn is_settled(&self, session: u64) -> bool {
+        !self.states.iter().any(|((s, _), state)| *s == session && *state == State::Declaring)
+    }
+
     /// Reads new entries of the registry and declares what is not declared yet on `sessions`.
     pub fn tick<'s>(&mut self, port: &ManagerPort, sessions: impl Iterator<Item = (usize, &'s Opened)>, now_ns: u64) {
         self.read_registry(port);

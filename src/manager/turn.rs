@@ -34,6 +34,9 @@ const BUSY_SLEEP: Duration = Duration::from_millis(20);
 /// How often the periodic work is done while the loop is busy.
 const TICK_NS: u64 = 10_000_000;
 
+/// Longest that publishes wait for the subscriptions of a new connection to be declared.
+const DECLARE_WAIT_NS: u64 = 2_000_000_000;
+
 /// Events made by the module itself that may wait for a consumer; more are dropped and counted as late.
 const MAX_LOCAL_EVENTS: usize = 1000;
 
@@ -406,6 +409,7 @@ impl Manager {
                 let reconnect = self.links.is_reconnect(broker);
                 self.subscriptions.subscribed((session, broker), index, result, reconnect, now_ns);
                 self.last_delivery_ns = now_ns;
+                self.admit(now_ns);
             }
             Event::PublishChannel { session, result } => self.publish_channel(session, result, now_ns),
         }
@@ -497,6 +501,7 @@ impl Manager {
         if !self.draining {
             self.subscriptions.tick(&self.port, self.links.up(), now_ns);
         }
+        self.admit(now_ns);
         if self.queries.len() > 0 {
             self.queries.extract(|q| q.deadline_ns <= now_ns);
         }
@@ -507,11 +512,20 @@ impl Manager {
         self.update_flow(now_ns);
     }
 
+    /// Lets publishes use the connections whose subscriptions are in place.
+    fn admit(&mut self, now_ns: u64) {
+        let subscriptions = &self.subscriptions;
+        self.links.admit(|opened| {
+            let waited = now_ns.saturating_sub(opened.opened_ns);
+            waited >= DECLARE_WAIT_NS || subscriptions.is_settled(opened.session)
+        });
+    }
+
     /// Tells workers whether a full outbox is worth waiting for.
     fn update_flow(&mut self, now_ns: u64) {
         let flow = if self.links.primary().is_none() {
-            if self.links.first_attempt_runs() {
-                // A new manager connects within milliseconds; meanwhile what the last one said stands.
+            if self.links.is_settling() {
+                // Within milliseconds it will be clear; until then what was said before stands.
                 return;
             }
             Flow::Down
