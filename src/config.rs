@@ -259,8 +259,9 @@ pub const PARAMS: &[Param] = &[
         "Messages of one subscription that the broker hands out before it waits for acknowledgements."),
 
     // Publish and query.
-    int(c"amqp_publish_wait_ms", 20, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),
-        "How long kazoo_publish may wait for room in the outbox while confirms move. With no broker it never waits."),
+    int(c"amqp_publish_wait_ms", 200, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),
+        "How long kazoo_publish may wait for room in the outbox while confirms move, so that a script loop runs at the \
+         broker's speed. With no broker, or after a wait in which nothing moved, it does not wait."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker."),
     int(c"amqp_max_message_size", 16_777_216, (65_536, 134_217_728), "bytes",

@@ -61,6 +61,16 @@ pub enum Flow {
     Still,
 }
 
+impl std::fmt::Display for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Down => "no broker is connected",
+            Self::Moving => "the broker confirms too slowly",
+            Self::Still => "the broker confirms nothing",
+        })
+    }
+}
+
 /// How much of everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {

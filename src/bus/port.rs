@@ -324,6 +324,26 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_in_vain_is_the_last_one_until_something_moves() {
+        let block = test_block(1, 1);
+        block.set_flow(Flow::Moving);
+        let wait = Duration::from_millis(200);
+        let mut worker = Worker::attach(block, 0, wait).unwrap();
+        let mut port = ManagerPort::attach(block).unwrap();
+        let start = std::time::Instant::now();
+        let refused = (0..1000).filter(|_| worker.publish(&message(&[b'x'; 100])).is_err()).count();
+        assert!(refused > 900, "{refused}");
+        assert!(start.elapsed() < 2 * wait, "every one of {refused} refusals waited");
+
+        let end = port.processes[0].commands.next().unwrap().unwrap().end;
+        port.processes[0].commands.confirm(end).unwrap();
+        assert_eq!(worker.publish(&message(&[b'x'; 100])), Ok(()));
+        let start = std::time::Instant::now();
+        assert!(worker.publish(&message(&[b'x'; 100])).is_err());
+        assert!(start.elapsed() >= wait, "something had moved, so this one waits again");
+    }
+
+    #[test]
     fn a_query_is_answered_even_if_the_answer_is_larger_than_the_ring() {
         let block = test_block(1, 1);
         block.set_flow(Flow::Moving);

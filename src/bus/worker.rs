@@ -25,7 +25,7 @@ pub const COMMAND: u32 = 1;
 #[non_exhaustive]
 pub enum PublishError {
     /// Every byte of the outbox waits for a confirm. Trying again later helps.
-    #[error("outbox of process {process_no} is full ({capacity} bytes wait for the broker, {flow:?})")]
+    #[error("outbox of process {process_no} is full: {flow}, {capacity} bytes wait (amqp_command_ring_kb)")]
     Full {
         /// Process whose outbox it is.
         process_no: usize,
@@ -87,6 +87,8 @@ pub struct Worker {
     manager_bell: Bell,
     publish_wait: Duration,
     head: Vec<u8>,
+    /// Where the outbox stood when a wait for room ended and nothing had moved: until it moves, waiting is in vain.
+    stuck_at: Option<u64>,
     /// Large messages that the broker has not confirmed: end of their record, block.
     blocks: Vec<(u64, Block)>,
 }
@@ -109,6 +111,7 @@ impl Worker {
             manager_bell: shared.manager_bell()?,
             publish_wait,
             head: Vec::with_capacity(1024),
+            stuck_at: None,
             blocks: Vec::new(),
         })
     }
@@ -223,8 +226,11 @@ impl Worker {
     }
 
     /// Pushes `self.head` and `body`; waits for room as long as confirms move, at most `publish_wait`.
+    ///
+    /// A wait in which nothing moved is the last one until something moves: a frozen broker costs each worker one wait.
     fn push_when_room(&mut self, body: &[u8]) -> Result<u64, PublishError> {
         let mut deadline_ns = None;
+        let started_at = self.commands.confirmed();
         loop {
             match self.commands.push(COMMAND, &[&self.head, body]) {
                 Ok(end) => return Ok(end),
@@ -235,7 +241,10 @@ impl Worker {
             let now = now_ns();
             let deadline = *deadline_ns.get_or_insert(now + self.publish_wait.as_nanos() as u64);
             let flow = self.shared.flow();
-            if flow != Flow::Moving || now >= deadline {
+            if now >= deadline && self.commands.confirmed() == started_at {
+                self.stuck_at = Some(started_at);
+            }
+            if flow != Flow::Moving || now >= deadline || self.stuck_at == Some(self.commands.confirmed()) {
                 return Err(PublishError::Full {
                     process_no: self.process_no,
                     capacity: self.commands.capacity(),
