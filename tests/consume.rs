@@ -1,0 +1,657 @@
+//! Events end to end: from the bus into the event routes of consumer processes, and the acknowledgement back.
+//!
+//! Most event routes report through the log, which does not depend on publishing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use common::{
+    LONG, PATIENCE, broker, complaints, exactly, kamailio, stat, stats, still_well, tail, until_connected,
+    until_logged, until_queue, until_stat,
+};
+use rig::{Broker, Exchange, Flood, Kamailio, Message, Signal, Sink, wait_until};
+use serde_json::{Value, json};
+
+/// Events of the module itself (reference 6.8) get routes of their own, else the last route would see them too.
+const FRAME: &str = r#"
+request_route { exit; }
+event_route[kazoo:consumer-event-connection-open] {
+    xlog("L_INFO", "CONNECTION=open $(kzE{kz.json,host}) $(kzE{kz.json,zone}) $kzRK\n");
+}
+event_route[kazoo:consumer-event-connection-closed] {
+    xlog("L_INFO", "CONNECTION=closed $(kzE{kz.json,host}) $(kzE{kz.json,zone}) $kzRK\n");
+}
+"#;
+
+fn start(name: &str, broker: &Broker, routes: &str, adjust: impl FnOnce(rig::Builder) -> rig::Builder) -> Kamailio {
+    let builder = kamailio(name).broker(broker).routes(format!("{FRAME}{routes}"));
+    let kamailio = adjust(builder).start().unwrap();
+    until_connected(&kamailio, 1);
+    until_logged(&kamailio, "CONNECTION=open");
+    kamailio
+}
+
+/// Publishes to the exchange; tried again until something is bound there.
+fn publish_routed(broker: &Broker, exchange: &str, key: &str, body: &str) {
+    let message = Message::new(exchange, key, body);
+    Flood::start(broker.client(), 1, 0, move |_| message.clone()).unwrap().wait(PATIENCE).unwrap();
+}
+
+/// Publishes straight into a queue.
+fn publish_queued(broker: &Broker, queue: &str, bodies: impl IntoIterator<Item = impl Into<Vec<u8>>>) {
+    let messages: Vec<_> = bodies.into_iter().map(|body| Message::new("", queue, body).persistent()).collect();
+    broker.client().publish(&messages).unwrap();
+}
+
+/// `(ready, unacknowledged)` as the broker counts them.
+fn held(broker: &Broker, queue: &str) -> (u64, u64) {
+    let list = broker.ctl(&["list_queues", "name", "messages_ready", "messages_unacknowledged"]).unwrap();
+    let row = list.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let row = row.into_iter().find(|row| row.first() == Some(&queue)).unwrap_or_else(|| panic!("no {queue}: {list}"));
+    (row[1].parse().unwrap(), row[2].parse().unwrap())
+}
+
+fn until_held(broker: &Broker, queue: &str, expected: (u64, u64)) {
+    let mut last = (0, 0);
+    let reached = wait_until(PATIENCE, || {
+        last = held(broker, queue);
+        last == expected
+    });
+    assert!(reached, "ready and unacknowledged in {queue}: {last:?}, expected {expected:?}");
+}
+
+/// What the event routes logged after `marker`, in order of the log.
+fn logged(kamailio: &Kamailio, marker: &str) -> Vec<String> {
+    let after = |line: &String| line.split_once(marker).map(|(_, rest)| rest.trim().to_string());
+    kamailio.log_lines(marker).iter().filter_map(after).collect()
+}
+
+/// Waits for `count` reports and returns them.
+fn reports(kamailio: &Kamailio, marker: &str, count: usize) -> Vec<String> {
+    let came = wait_until(PATIENCE, || logged(kamailio, marker).len() >= count);
+    assert!(came, "{count} reports {marker:?} expected\n{}", tail(kamailio));
+    let reports = logged(kamailio, marker);
+    assert_eq!(reports.len(), count, "{reports:?}");
+    reports
+}
+
+const LOOKUP: &str = r##"
+event_route[kazoo:mod-init] {
+    kazoo_subscribe("lookup", "topic", "lookup", "#");
+}
+event_route[kazoo:consumer-event-both-parts] { xlog("L_INFO", "ROUTE=both-parts $(kzE{kz.json,Id})\n"); }
+event_route[kazoo:consumer-event-both] { xlog("L_INFO", "ROUTE=both $(kzE{kz.json,Id})\n"); }
+event_route[kazoo:consumer-event-big-cat] { xlog("L_INFO", "ROUTE=big-cat $(kzE{kz.json,Id})\n"); }
+event_route[kazoo:consumer-event-17] { xlog("L_INFO", "ROUTE=17 $(kzE{kz.json,Id})\n"); }
+event_route[kazoo:consumer-event] { xlog("L_INFO", "ROUTE=last $(kzE{kz.json,Id})\n"); }
+"##;
+
+#[test]
+fn first_existing_route_of_the_lookup_order_runs_alone() {
+    let table = [
+        (json!({"Event-Category": "both", "Event-Name": "parts"}), "both-parts"),
+        (json!({"Event-Category": "BOTH", "Event-Name": "Parts"}), "both-parts"),
+        (json!({"Event-Category": "both", "Event-Name": "other"}), "both"),
+        (json!({"Event-Category": "both"}), "both"),
+        (json!({"Event-Category": "Big_Cat"}), "big-cat"),
+        (json!({"Event-Category": "Big_Cat", "Event-Name": "none"}), "big-cat"),
+        (json!({"Event-Category": "both.parts", "Event-Name": ""}), "last"),
+        (json!({"Event-Category": 17, "Event-Name": "n"}), "17"),
+        (json!({"Event-Name": "parts"}), "last"),
+        (json!({"Event-Category": "unknown", "Event-Name": "parts"}), "last"),
+        (json!({}), "last"),
+    ];
+    let broker = broker();
+    let kamailio = start("lookup", &broker, LOOKUP, |builder| builder.modparam_int("amqp_consumer_processes", 1));
+    until_queue(&broker, "lookup");
+    let bodies = table.iter().enumerate().map(|(id, (event, _))| {
+        let mut event = event.clone();
+        event["Id"] = json!(id);
+        event.to_string()
+    });
+    publish_queued(&broker, "lookup", bodies);
+    // One consumer: in order, each exactly once.
+    let expected: Vec<_> = table.iter().enumerate().map(|(id, (_, route))| format!("{route} {id}")).collect();
+    assert_eq!(reports(&kamailio, "ROUTE=", table.len()), expected);
+}
+
+#[test]
+fn routes_named_after_the_keys_come_before_the_last_one() {
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("named", "topic", "named", "#"); }
+        event_route[kazoo:consumer-event-event-category-event-name] { xlog("L_INFO", "ROUTE=both keys\n"); }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "ROUTE=last\n"); }
+    "##;
+    let broker = broker();
+    let kamailio = start("named", &broker, routes, |builder| builder);
+    until_queue(&broker, "named");
+    publish_queued(&broker, "named", [r#"{"Event-Category":"x","Event-Name":"y"}"#]);
+    assert_eq!(reports(&kamailio, "ROUTE=", 1), ["both keys"]);
+}
+
+#[test]
+fn event_without_any_route_is_logged_and_acknowledged() {
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("{'exchange':'noroute','type':'topic','queue':'noroute',
+            'routing':'#','no_ack':0,'wait_for_consumer_ack':1}"); }
+        event_route[kazoo:consumer-event-known] { xlog("L_INFO", "ROUTE=known\n"); }
+    "##;
+    let broker = broker();
+    let mut kamailio = start("noroute", &broker, routes, |builder| builder);
+    until_queue(&broker, "noroute");
+    publish_queued(&broker, "noroute", [r#"{"Event-Category":"who"}"#, r#"{"Event-Category":"known"}"#]);
+    assert_eq!(reports(&kamailio, "ROUTE=", 1), ["known"]);
+    until_stat(&kamailio, "no_route", 1);
+    until_held(&broker, "noroute", (0, 0));
+    assert!(!complaints(&kamailio).is_empty(), "{}", tail(&kamailio));
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn own_event_keys_of_a_subscription_replace_the_global_ones() {
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'own','type':'topic','queue':'own','routing':'own.#',
+                'event_key':'Kind','event_subkey':'Detail'}");
+            kazoo_subscribe("global", "topic", "global", "#");
+        }
+        event_route[kazoo:consumer-event-a-b] { xlog("L_INFO", "ROUTE=a-b $kzRK\n"); }
+        event_route[kazoo:consumer-event-kind-detail] { xlog("L_INFO", "ROUTE=kind-detail $kzRK\n"); }
+        event_route[kazoo:consumer-event-g-h] { xlog("L_INFO", "ROUTE=g-h $kzRK\n"); }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "ROUTE=last $kzRK\n"); }
+    "##;
+    let broker = broker();
+    let kamailio = start("own", &broker, routes, |builder| {
+        builder
+            .modparam("amqp_consumer_event_key", "Group")
+            .modparam("amqp_consumer_event_subkey", "Hint")
+            .modparam_int("amqp_consumer_processes", 1)
+    });
+    publish_routed(&broker, "own", "own.1", r#"{"Kind":"A","Detail":"B","Group":"g","Hint":"h"}"#);
+    publish_routed(&broker, "global", "2", r#"{"Kind":"A","Detail":"B","Group":"g","Hint":"h"}"#);
+    // Reference 7.2: a missing field of a subscription's own key stands for itself.
+    publish_routed(&broker, "own", "own.3", r#"{"Group":"g","Hint":"h"}"#);
+    publish_routed(&broker, "global", "4", r#"{"Kind":"A"}"#);
+    assert_eq!(reports(&kamailio, "ROUTE=", 4), ["a-b own.1", "g-h 2", "kind-detail own.3", "last 4"]);
+}
+
+#[test]
+fn json_subscription_binds_every_key_with_the_flags_given() {
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            $var(payload) = '{"exchange":"flags","type":"direct","queue":"flags","routing":["one","two"],"durable":1,
+                "auto_delete":0,"no_ack":0}';
+            kazoo_subscribe("$var(payload)");
+            kazoo_subscribe("plain", "fanout", "plain", "");
+            kazoo_subscribe('{"exchange":"brokernamed","type":"topic","queue":"","routing":"#","exclusive":"1"}');
+        }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "ROUTE=$kzRK $(kzE{kz.json,Id})\n"); }
+    "##;
+    let broker = broker();
+    let kamailio = start("flags", &broker, routes, |builder| builder.modparam_int("amqp_consumer_processes", 1));
+    let sent = [("flags", "one"), ("flags", "two"), ("plain", "any"), ("brokernamed", "x.y")];
+    for (exchange, key) in sent {
+        publish_routed(&broker, exchange, key, &format!("{{\"Id\":\"{exchange}\"}}"));
+    }
+    let expected: Vec<_> = sent.iter().map(|(exchange, key)| format!("{key} {exchange}")).collect();
+    assert_eq!(reports(&kamailio, "ROUTE=", sent.len()), expected);
+
+    let queues = broker.ctl(&["list_queues", "name", "durable", "auto_delete", "exclusive"]).unwrap();
+    let of = |queue: &str| {
+        let row = queues.lines().map(|line| line.split('\t').collect::<Vec<_>>()).find(|row| row[0] == queue);
+        row.unwrap_or_else(|| panic!("no {queue} in {queues}"))[1..].iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(of("flags"), ["true", "false", "false"]);
+    assert_eq!(of("plain"), ["false", "true", "false"]);
+    let exchanges = broker.ctl(&["list_exchanges", "name", "type", "durable", "auto_delete"]).unwrap();
+    for row in ["flags\tdirect\ttrue\tfalse", "plain\tfanout\tfalse\tfalse"] {
+        assert!(exchanges.contains(row), "{row:?} in {exchanges}");
+    }
+}
+
+#[test]
+fn variables_show_payload_and_key_during_the_route_only() {
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("edits", "topic", "edits", "#"); }
+        event_route[kazoo:consumer-event] {
+            kazoo_publish("seen", "[$kzRK] $rm $ru", $kzE);
+        }
+        route[OUTSIDE] { xlog("L_INFO", "OUTSIDE=$kzE $kzRK $kzR\n"); }
+    "##;
+    let broker = broker();
+    let sink = common::sink(&broker, "seen", "seen", "#");
+    let kamailio = kamailio("edits")
+        .broker(&broker)
+        .modparam_int("amqp_consumer_processes", 1)
+        .modparam("amqp_primary_zone", "north")
+        .routes(FRAME.replace("exit;", "route(OUTSIDE); sl_send_reply(\"200\", \"OK\"); exit;") + routes)
+        .start()
+        .unwrap();
+    let sent = r#"{"Server-ID":"answer.here","List":[1,2],"Text":"a/b","AMQP-Broker-Zone":"lies","Msg-ID":"m"}"#;
+    publish_routed(&broker, "edits", "key.1", sent);
+    publish_routed(&broker, "edits", "", r#"{"Server-ID":"","A":1.50}"#);
+    let messages = exactly(&sink, 2);
+
+    assert!(messages[0].routing_key.starts_with("[key.1] OPTIONS sip:"), "{}", messages[0].routing_key);
+    let event = messages[0].json();
+    assert_eq!((&event["List"], &event["Text"], &event["Msg-ID"]), (&json!([1, 2]), &json!("a/b"), &json!("m")));
+    assert_eq!(event["AMQP-Broker-Zone"], "north");
+    let received = event["AMQP-Received"].as_i64().unwrap();
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+    assert!((now - 60..=now).contains(&received), "{received}, now {now}");
+    assert_eq!(event["Server-ID"], "consumer://1/answer.here");
+    let order: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = ["List", "Text", "AMQP-Broker-Zone", "Msg-ID", "AMQP-Received", "Server-ID"];
+    assert_eq!(order[..6], expected, "reference 6.4; App-Name and the others follow");
+
+    assert!(messages[1].routing_key.starts_with("[] "), "an empty key is an empty text: {}", messages[1].routing_key);
+    assert_eq!(messages[1].json()["A"].to_string(), "1.50", "numbers keep their text");
+    // The empty Server-ID was removed; publishing onward put our own in.
+    assert!(messages[1].json()["Server-ID"].as_str().unwrap().starts_with("kamailio@"), "{}", messages[1].json());
+
+    common::sip(&kamailio).request("OPTIONS").send().unwrap();
+    assert_eq!(reports(&kamailio, "OUTSIDE=", 1), ["<null> <null> <null>"]);
+}
+
+#[test]
+fn connection_events_tell_host_and_zone() {
+    let broker = broker();
+    let kamailio = start("connection", &broker, "", |builder| builder.modparam("amqp_primary_zone", "north"));
+    assert_eq!(reports(&kamailio, "CONNECTION=", 1), ["open 127.0.0.1 north <null>"]);
+    broker.ctl(&["close_all_connections", "a test"]).unwrap();
+    let expected = ["open", "closed", "open"].map(|what| format!("{what} 127.0.0.1 north <null>"));
+    assert_eq!(reports(&kamailio, "CONNECTION=", 3), expected);
+}
+
+#[test]
+fn answer_to_a_consumed_server_id_returns_to_its_sender() {
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("asked", "topic", "asked", "#"); }
+        event_route[kazoo:consumer-event] {
+            $var(to) = $(kzE{kz.json,Server-ID});
+            kazoo_publish("answers", "$var(to)", '{"Answer":42}');
+        }
+    "##;
+    let broker = broker();
+    let sink = common::sink(&broker, "answers", "answers", "app.reply.7");
+    let _kamailio = start("asked", &broker, routes, |builder| builder);
+    publish_routed(&broker, "asked", "q", r#"{"Server-ID":"app.reply.7"}"#);
+    assert_eq!(exactly(&sink, 1)[0].json()["Answer"], 42);
+}
+
+fn number_routes(options: &str) -> String {
+    format!(
+        r#"
+        event_route[kazoo:mod-init] {{
+            kazoo_subscribe("{{'exchange':'numbers','type':'topic','queue':'numbers','routing':'#',
+                'durable':1,'auto_delete':0,{options}}}");
+        }}
+        event_route[kazoo:consumer-event] {{ xlog("L_INFO", "NUMBER=$(kzE{{kz.json,Number}}) $pp\n"); }}
+        "#
+    )
+}
+
+/// The reports of [`number_routes`]: numbers in order of the log, and how many each process had.
+fn numbers(kamailio: &Kamailio) -> (Vec<u64>, BTreeMap<String, usize>) {
+    let mut by_process = BTreeMap::new();
+    let parse = |line: String| {
+        let (number, process) = line.split_once(' ').unwrap();
+        *by_process.entry(process.to_string()).or_default() += 1;
+        number.parse().unwrap()
+    };
+    (logged(kamailio, "NUMBER=").into_iter().map(parse).collect(), by_process)
+}
+
+/// Waits until `count` numbers were reported.
+fn until_numbers(kamailio: &Kamailio, count: u64) -> (Vec<u64>, BTreeMap<String, usize>) {
+    let came = wait_until(PATIENCE, || kamailio.log_lines("NUMBER=").len() as u64 >= count);
+    assert!(came, "{count} numbers expected: {:?}\n{}", stats(kamailio), tail(kamailio));
+    numbers(kamailio)
+}
+
+fn consume_100_000(name: &str, options: &str) {
+    const COUNT: u64 = 100_000;
+    let broker = broker();
+    let adjust = |builder: rig::Builder| builder.modparam_int("amqp_consumer_processes", 4);
+    let mut kamailio = start(name, &broker, &number_routes(options), adjust);
+    until_queue(&broker, "numbers");
+    let before = stat(&kamailio, "consumed");
+    let flood = Flood::start(broker.client(), COUNT, 0, |number| {
+        Message::new("numbers", "n", format!("{{\"Event-Category\":\"load\",\"Number\":{number}}}"))
+    })
+    .unwrap();
+    flood.wait(LONG).unwrap();
+    let handled = wait_until(LONG, || stat(&kamailio, "handled") >= COUNT);
+    assert!(handled, "{:?}\n{}", stats(&kamailio), tail(&kamailio));
+    until_held(&broker, "numbers", (0, 0));
+    // The log has what the event routes did, whatever the counters say.
+    let (mut seen, by_process) = until_numbers(&kamailio, COUNT);
+    println!("{by_process:?}, {:?}", stats(&kamailio));
+    seen.sort_unstable();
+    assert!(seen == (0..COUNT).collect::<Vec<_>>(), "not exactly once: {} reports", seen.len());
+    assert_eq!(by_process.len(), 4, "round robin over four processes: {by_process:?}");
+    let (least, most) = (by_process.values().min().unwrap(), by_process.values().max().unwrap());
+    assert!(least * 2 > *most, "round robin: {by_process:?}");
+    assert_eq!((stat(&kamailio, "redelivered"), stat(&kamailio, "consumed")), (0, before + COUNT));
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn events_are_consumed_exactly_once_without_acknowledgement() {
+    consume_100_000("noack", "'no_ack':1");
+}
+
+#[test]
+fn events_are_consumed_exactly_once_with_acknowledgement_after_the_route() {
+    consume_100_000("acked", "'no_ack':0,'wait_for_consumer_ack':1");
+}
+
+fn slow_routes(queue: &str, wait: u32) -> String {
+    format!(
+        r#"
+        event_route[kazoo:mod-init] {{
+            kazoo_subscribe("{{'exchange':'{queue}','type':'topic','queue':'{queue}','routing':'#','durable':1,
+                'auto_delete':0,'no_ack':0,'wait_for_consumer_ack':{wait}}}");
+        }}
+        event_route[kazoo:consumer-event] {{
+            xlog("L_INFO", "SLOW=begin $(kzE{{kz.json,Id}})\n");
+            usleep("4000000");
+            xlog("L_INFO", "SLOW=end $(kzE{{kz.json,Id}})\n");
+        }}
+        "#
+    )
+}
+
+#[test]
+fn message_is_acknowledged_after_the_route_ended_when_asked_for() {
+    let broker = broker();
+    let kamailio = start("slow1", &broker, &slow_routes("slow1", 1), |builder| builder);
+    until_queue(&broker, "slow1");
+    publish_queued(&broker, "slow1", [r#"{"Id":1}"#]);
+    until_logged(&kamailio, "SLOW=begin");
+    let during = held(&broker, "slow1");
+    assert_eq!(logged(&kamailio, "SLOW=end").len(), 0, "the route ended before the broker was asked");
+    assert_eq!(during, (0, 1), "ready and unacknowledged while the route runs");
+    until_logged(&kamailio, "SLOW=end");
+    until_held(&broker, "slow1", (0, 0));
+}
+
+#[test]
+fn message_is_acknowledged_on_receipt_otherwise() {
+    let broker = broker();
+    let kamailio = start("slow0", &broker, &slow_routes("slow0", 0), |builder| builder);
+    until_queue(&broker, "slow0");
+    publish_queued(&broker, "slow0", [r#"{"Id":1}"#]);
+    until_logged(&kamailio, "SLOW=begin");
+    until_held(&broker, "slow0", (0, 0));
+    assert_eq!(logged(&kamailio, "SLOW=end").len(), 0, "the route ended before the broker was asked");
+    until_logged(&kamailio, "SLOW=end");
+}
+
+#[test]
+fn message_of_a_consumer_that_died_is_delivered_again() {
+    let broker = broker();
+    let routes = slow_routes("died", 1);
+    let mut first = start("died", &broker, &routes, |builder| builder);
+    until_queue(&broker, "died");
+    publish_queued(&broker, "died", [r#"{"Id":1}"#]);
+    until_logged(&first, "SLOW=begin");
+    let line = &first.log_lines("SLOW=begin")[0];
+    let pid = line.split_once('(').unwrap().1.split_once(')').unwrap().0.parse().unwrap();
+    first.signal(pid, Signal::SIGKILL).unwrap();
+    assert!(wait_until(PATIENCE, || !first.is_running()), "Kamailio stops as for any process that died");
+    until_held(&broker, "died", (1, 0));
+    drop(first);
+    let second = start("died", &broker, &routes, |builder| builder);
+    until_logged(&second, "SLOW=end 1");
+    assert_eq!(stat(&second, "redelivered"), 1);
+    until_held(&broker, "died", (0, 0));
+}
+
+const HOSTILE: &str = r##"
+event_route[kazoo:mod-init] {
+    kazoo_subscribe("{'exchange':'hostile','type':'topic','queue':'hostile','routing':'#','no_ack':0,
+        'wait_for_consumer_ack':1}");
+}
+event_route[kazoo:consumer-event-good] { xlog("L_INFO", "GOOD=$(kzE{kz.json,Id})\n"); }
+event_route[kazoo:consumer-event] {
+    xlog("L_INFO", "OTHER=$(kzE{kz.json,Id}) server id $(kzE{kz.json,Server-ID}{s.len})\n");
+}
+"##;
+
+/// Bodies that are no JSON object.
+fn not_json() -> Vec<Vec<u8>> {
+    let deep = |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth)).into_bytes();
+    vec![
+        vec![],
+        b"\0\x01\xff\xfe\x80 binary".to_vec(),
+        b"not json".to_vec(),
+        b"[1,2,3]".to_vec(),
+        b"42".to_vec(),
+        b"\"text\"".to_vec(),
+        b"null".to_vec(),
+        b"{\"open\":".to_vec(),
+        b"\xef\xbb\xbf{\"Id\":\"bom\"}".to_vec(),
+        deep(32),
+        deep(1000),
+        deep(100_000),
+        vec![b'{'; 1 << 20],
+    ]
+}
+
+#[test]
+fn hostile_messages_are_counted_logged_and_acknowledged() {
+    let broker = broker();
+    let mut kamailio = start("hostile", &broker, HOSTILE, |builder| builder.modparam_int("amqp_consumer_processes", 1));
+    until_queue(&broker, "hostile");
+    let bad = not_json();
+    publish_queued(&broker, "hostile", bad.clone());
+    publish_queued(&broker, "hostile", [r#"{"Event-Category":"good","Id":1}"#]);
+    assert_eq!(reports(&kamailio, "GOOD=", 1), ["1"]);
+    until_stat(&kamailio, "not_json", bad.len() as u64);
+    assert_eq!(stat(&kamailio, "not_json"), bad.len() as u64);
+    until_held(&broker, "hostile", (0, 0));
+    let lines = complaints(&kamailio);
+    assert!(!lines.is_empty() && lines.len() <= bad.len(), "logged, not more than once each: {lines:#?}");
+    assert!(lines.iter().all(|line| line.len() < 500), "no payload in the log: {lines:#?}");
+
+    // JSON objects whose fields are out of the ordinary.
+    let odd = [
+        json!({"Event-Category": "c".repeat(600), "Event-Name": "n".repeat(600), "Id": 0}),
+        json!({"Event-Category": "c".repeat(5000), "Event-Name": "n".repeat(5000), "Id": 1}),
+        json!({"Event-Category": {"a": [1]}, "Event-Name": [], "Id": 2}),
+        json!({"Event-Category": "\u{0}\n%s%n$var(x)", "Event-Name": "é", "Id": 3}),
+        json!({"Server-ID": "s".repeat(1000), "Id": 4}),
+        json!({"Server-ID": {"a": 1}, "Msg-ID": {"b": 2}, "Id": 5}),
+        json!({"Msg-ID": null, "Event-Name": null, "Id": 6}),
+    ];
+    publish_queued(&broker, "hostile", odd.iter().map(Value::to_string));
+    let seen = reports(&kamailio, "OTHER=", odd.len());
+    let ids: Vec<_> = seen.iter().map(|line| line.split(' ').next().unwrap().to_string()).collect();
+    assert_eq!(ids, ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(seen[4], format!("4 server id {}", "consumer://1/".len() + 1000));
+    publish_queued(&broker, "hostile", [b"{\"Event-Category\":\"good\",\"Id\":\"\x80\xff\"} trailing \0".to_vec()]);
+    assert_eq!(reports(&kamailio, "GOOD=", 2).len(), 2, "bytes that are no UTF-8 and text after the value");
+    until_held(&broker, "hostile", (0, 0));
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn a_flood_of_messages_without_json_is_logged_sparingly() {
+    const COUNT: usize = 20_000;
+    let broker = broker();
+    let mut kamailio = start("storm", &broker, &HOSTILE.replace("hostile", "storm"), |builder| builder);
+    until_queue(&broker, "storm");
+    publish_queued(&broker, "storm", vec!["no json"; COUNT]);
+    until_stat(&kamailio, "not_json", COUNT as u64);
+    let lines = complaints(&kamailio).len();
+    assert!((1..COUNT / 100).contains(&lines), "{lines} log lines for {COUNT} messages");
+    until_held(&broker, "storm", (0, 0));
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn large_messages_are_consumed_whole_and_oversized_ones_refused() {
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'large','type':'topic','queue':'large','routing':'#','no_ack':0,
+                'wait_for_consumer_ack':1}");
+        }
+        event_route[kazoo:consumer-event] {
+            xlog("L_INFO", "LARGE=$(kzE{kz.json,Id}) $(kzE{kz.json,Fill}{s.len}) $(kzE{kz.json,Last})\n");
+        }
+    "##;
+    let broker = broker();
+    let mut kamailio = start("large", &broker, routes, |builder| {
+        builder
+            .memory(64, 128)
+            .modparam_int("amqp_delivery_ring_kb", 32)
+            .modparam_int("amqp_max_message_size", 12 << 20)
+    });
+    until_queue(&broker, "large");
+    let body = |id: usize, size: usize| format!("{{\"Id\":{id},\"Fill\":\"{}\",\"Last\":true}}", "x".repeat(size));
+    let sizes = [1, 1_000, 20_000, 1_000_000, 10_000_000, 0, 11_000_000];
+    publish_queued(&broker, "large", sizes.iter().enumerate().map(|(id, size)| body(id, *size)));
+    let seen: BTreeSet<_> = reports(&kamailio, "LARGE=", sizes.len()).into_iter().collect();
+    let expected = sizes.iter().enumerate().map(|(id, size)| format!("{id} {size} true")).collect();
+    assert_eq!(seen, expected);
+
+    publish_queued(&broker, "large", [body(90, 13 << 20), body(91, 10)]);
+    until_logged(&kamailio, "LARGE=91 10 true");
+    until_stat(&kamailio, "oversized", 1);
+    let lines = complaints(&kamailio);
+    assert!(lines.iter().any(|line| line.contains(&(12 << 20).to_string())), "the limit is named: {lines:#?}");
+    until_held(&broker, "large", (0, 0));
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn two_amqp_consumer_workers_win_over_four_processes() {
+    let broker = broker();
+    let routes = number_routes("'no_ack':1");
+    let kamailio = start("workers", &broker, &routes, |builder| {
+        builder.modparam_int("amqp_consumer_processes", 4).modparam_int("amqp_consumer_workers", 2)
+    });
+    until_queue(&broker, "numbers");
+    publish_queued(&broker, "numbers", (0..200).map(|number| format!("{{\"Number\":{number}}}")));
+    let (_, by_process) = until_numbers(&kamailio, 200);
+    assert_eq!(by_process.len(), 2, "{by_process:?}");
+}
+
+/// Cuts the connection from the broker's side, publishes a backlog before the module is back, and returns the log's
+/// numbers once the backlog was handled.
+fn backlog_after_reconnect(broker: &Broker, kamailio: &Kamailio, count: u64) -> (Vec<u64>, BTreeMap<String, usize>) {
+    assert!(wait_until(PATIENCE, || held(broker, "numbers") == (0, 0)));
+    broker.ctl(&["close_all_connections", "a test of the backlog"]).unwrap();
+    until_stat(kamailio, "disconnects", 1);
+    publish_queued(broker, "numbers", (0..count).map(|number| format!("{{\"Number\":{number}}}")));
+    assert_eq!(stat(kamailio, "connects"), 1, "the backlog came too late to be one");
+    until_connected(kamailio, 1);
+    until_numbers(kamailio, count)
+}
+
+fn reconnecting(name: &str, broker: &Broker, single: i64) -> Kamailio {
+    let kamailio = start(name, broker, &number_routes("'no_ack':0,'wait_for_consumer_ack':1"), |builder| {
+        builder
+            .modparam_int("single_consumer_on_reconnect", single)
+            .modparam_int("amqp_reconnect_min_ms", 4_000)
+            .modparam_int("amqp_reconnect_max_ms", 4_000)
+    });
+    until_queue(broker, "numbers");
+    kamailio
+}
+
+#[test]
+fn backlog_after_a_reconnect_is_handled_by_one_process_in_order() {
+    const COUNT: u64 = 3_000;
+    let broker = broker();
+    let kamailio = reconnecting("single", &broker, 1);
+    let (seen, by_process) = backlog_after_reconnect(&broker, &kamailio, COUNT);
+    assert_eq!(by_process.len(), 1, "{by_process:?}");
+    assert!(seen == (0..COUNT).collect::<Vec<_>>(), "in order");
+
+    publish_queued(&broker, "numbers", (COUNT..COUNT + 400).map(|number| format!("{{\"Number\":{number}}}")));
+    let (_, by_process) = until_numbers(&kamailio, COUNT + 400);
+    assert_eq!(by_process.len(), 4, "round robin again once the backlog is drained: {by_process:?}");
+}
+
+#[test]
+fn backlog_is_spread_when_a_single_consumer_is_not_wanted() {
+    const COUNT: u64 = 3_000;
+    let broker = broker();
+    let kamailio = reconnecting("spread", &broker, 0);
+    let (mut seen, by_process) = backlog_after_reconnect(&broker, &kamailio, COUNT);
+    assert_eq!(by_process.len(), 4, "{by_process:?}");
+    seen.sort_unstable();
+    assert!(seen == (0..COUNT).collect::<Vec<_>>(), "each once");
+}
+
+#[test]
+fn subscriptions_are_made_again_after_a_reconnect_and_a_deleted_queue() {
+    let broker = broker();
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("again", "topic", "again", "#"); }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "AGAIN=$(kzE{kz.json,Id})\n"); }
+    "##;
+    let mut kamailio = start("again", &broker, routes, |builder| builder);
+    publish_routed(&broker, "again", "k", r#"{"Id":1}"#);
+    assert_eq!(reports(&kamailio, "AGAIN=", 1), ["1"]);
+    // Its connection goes, and the auto-delete queue with it.
+    broker.ctl(&["close_all_connections", "a test"]).unwrap();
+    until_stat(&kamailio, "disconnects", 1);
+    publish_routed(&broker, "again", "k", r#"{"Id":2}"#);
+    assert_eq!(reports(&kamailio, "AGAIN=", 2), ["1", "2"]);
+    // The C module consumes nothing any more after this.
+    broker.ctl(&["delete_queue", "again"]).unwrap();
+    publish_routed(&broker, "again", "k", r#"{"Id":3}"#);
+    assert_eq!(reports(&kamailio, "AGAIN=", 3), ["1", "2", "3"]);
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn refused_subscription_is_reported_and_its_neighbours_work() {
+    let broker = broker();
+    // The exchange exists with another type: 406 from the broker.
+    broker.declare_exchange(&Exchange::direct("taken")).unwrap();
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("taken", "topic", "taken", "#");
+            kazoo_subscribe("free", "topic", "free", "#");
+            if (!kazoo_subscribe("this is no JSON")) { xlog("L_INFO", "REFUSED=$rc\n"); }
+        }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "FREE=$(kzE{kz.json,Id})\n"); }
+    "##;
+    let mut kamailio = start("taken", &broker, routes, |builder| builder);
+    assert_eq!(logged(&kamailio, "REFUSED=").len(), 1);
+    publish_routed(&broker, "free", "k", r#"{"Id":1}"#);
+    assert_eq!(reports(&kamailio, "FREE=", 1), ["1"]);
+    let named = wait_until(PATIENCE, || complaints(&kamailio).iter().any(|line| line.contains("taken")));
+    assert!(named, "{:#?}", complaints(&kamailio));
+    assert_eq!(stat(&kamailio, "disconnects"), 0, "one channel was closed, not the connection");
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn events_are_passed_on_through_publish_and_arrive_once() {
+    const COUNT: usize = 5_000;
+    let broker = broker();
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("relay", "topic", "relay", "#"); }
+        event_route[kazoo:consumer-event] {
+            $var(rc) = -5;
+            while ($var(rc) == -5) { kazoo_publish("relayed", "$kzRK", $kzE); $var(rc) = $rc; }
+        }
+    "##;
+    let queue = rig::Queue::new("relayed").bind(&Exchange::topic("relayed"), "#");
+    let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
+    let mut kamailio = start("relay", &broker, routes, |builder| builder);
+    until_queue(&broker, "relay");
+    publish_queued(&broker, "relay", (0..COUNT).map(|number| format!("{{\"Number\":{number}}}")));
+    assert!(sink.wait_distinct(COUNT, Duration::from_secs(60)), "{:?} {:?}", sink.count(), stats(&kamailio));
+    until_stat(&kamailio, "confirmed", COUNT as u64);
+    assert_eq!(sink.count().repeated, 0);
+    still_well(&mut kamailio);
+}
