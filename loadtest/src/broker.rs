@@ -204,6 +204,8 @@ impl Broker {
         let file = |name: &str| self.dir.file(name);
         let mut command = Command::new(Path::new(SCRIPTS).join(script));
         command
+            // A killed or failing node leaves its dumps where it was started.
+            .current_dir(self.dir.path())
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .env("LANG", "C.UTF-8")
