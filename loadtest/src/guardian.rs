@@ -25,7 +25,7 @@ while read -r verb what; do
         -dir) dirs="${dirs%% $what *} ${dirs#* $what }" ;;
     esac
 done
-for group in $groups; do kill -KILL -- "-$group"; done
+for group in $groups; do kill -s KILL -- "-$group"; done
 [ -z "${groups# }" ] || sleep 0.2
 for dir in $dirs; do rm -rf -- "$dir"; done
 "#;
@@ -71,4 +71,52 @@ fn start() -> Result<ChildStdin> {
         .spawn()
         .context(|| "starting the guardian".into())?;
     child.stdin.ok_or_else(|| Error::new("the guardian has no pipe"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::process::{entry, wait_until};
+
+    struct Sleeper(std::process::Child);
+
+    impl Sleeper {
+        fn start() -> Self {
+            let mut command = Command::new("sleep");
+            Self(command.arg("1000").process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        }
+
+        fn lives(&self) -> bool {
+            entry(self.0.id().cast_signed()).is_some_and(|process| process.state != 'Z')
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            // It may be dead already.
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_what_is_watched_and_nothing_else() {
+        let dir = std::env::temp_dir().join(format!("rig-guardian-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("data")).unwrap();
+        let [watched, forgotten, also_watched] = std::array::from_fn(|_| Sleeper::start());
+        let mut pipe = start().unwrap();
+        for sleeper in [&watched, &forgotten, &also_watched] {
+            writeln!(pipe, "+group {}", sleeper.0.id()).unwrap();
+        }
+        writeln!(pipe, "-group {}\n+dir {}", forgotten.0.id(), dir.display()).unwrap();
+        assert!(watched.lives() && dir.exists());
+
+        drop(pipe);
+        assert!(wait_until(Duration::from_secs(5), || !watched.lives() && !also_watched.lives() && !dir.exists()));
+        assert!(forgotten.lives());
+    }
 }

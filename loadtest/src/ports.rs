@@ -1,44 +1,41 @@
 //! Free port numbers that two tests, in one process or in several, never get at the same time.
 //!
 //! Asking the system for port 0 and closing the socket again races: the next asker may get the same number before the
-//! server has bound it. So a number is leased: an exclusive lock on a file named after it, held until the lease is
-//! dropped, and a trial bind for everybody who does not know these locks. The range lies below the system's own
-//! ephemeral ports, so that no outgoing connection takes a leased number.
+//! server has bound it. So a number is leased: the holder binds a Unix socket of that name in Linux's abstract
+//! namespace, which ends with the holder and leaves no file. A trial bind keeps clear of everybody who does not know
+//! these names. The range lies below the system's own ephemeral ports, so that no outgoing connection takes a leased
+//! number.
 
-use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU16, Ordering};
-
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::error::{Context, Error, Result};
 
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port number of 127.0.0.1 that nobody else of this user leases, free for UDP and TCP when it was taken.
+/// A port number of 127.0.0.1 that no other rig on this machine leases, free for UDP and TCP when it was taken.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
-    _lock: Flock<File>,
+    _claim: UnixListener,
 }
 
 impl Port {
     /// Leases the next free number.
     pub(crate) fn lease() -> Result<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let dir = lock_dir()?;
         // Processes start at different places, which keeps them from trying the same numbers one after the other.
         let start = u16::try_from(std::process::id().wrapping_mul(37) % u32::from(COUNT)).unwrap_or(0);
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
             let number = FIRST + (start + step) % COUNT;
-            let file = File::create(dir.join(number.to_string())).context(|| format!("locking port {number}"))?;
-            let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
+            let name = claim_name(number)?;
+            let Ok(claim) = UnixListener::bind_addr(&name) else { continue };
             if is_free(number) {
-                return Ok(Self { number, _lock: lock });
+                return Ok(Self { number, _claim: claim });
             }
         }
         Err(Error::new("no free port on 127.0.0.1"))
@@ -49,12 +46,8 @@ impl Port {
     }
 }
 
-/// One folder per user: locks of another user could not be opened.
-fn lock_dir() -> Result<PathBuf> {
-    let me = fs::metadata("/proc/self").context(|| "asking for the user id".into())?.uid();
-    let dir = std::env::temp_dir().join(format!("rig-ports-{me}"));
-    fs::create_dir_all(&dir).context(|| format!("making {}", dir.display()))?;
-    Ok(dir)
+fn claim_name(number: u16) -> Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("rig-port-{number}")).context(|| "naming a port".into())
 }
 
 fn is_free(number: u16) -> bool {
@@ -68,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leases_differ_until_dropped() {
+    fn leases_differ_while_held() {
         let held: Vec<Port> = (0..50).map(|_| Port::lease().unwrap()).collect();
         let mut numbers: Vec<u16> = held.iter().map(Port::number).collect();
         numbers.sort_unstable();
@@ -77,9 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn a_leased_number_is_locked() {
+    fn a_number_is_claimed_until_its_lease_is_dropped() {
         let port = Port::lease().unwrap();
-        let file = File::create(lock_dir().unwrap().join(port.number().to_string())).unwrap();
-        assert!(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err());
+        let name = claim_name(port.number()).unwrap();
+        assert!(UnixListener::bind_addr(&name).is_err());
+        drop(port);
+        assert!(UnixListener::bind_addr(&name).is_ok());
     }
 }

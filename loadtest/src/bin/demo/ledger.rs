@@ -34,8 +34,8 @@ pub struct Ledger {
     pub events: u64,
     /// Messages left in the subscription's queue, unacknowledged ones included.
     pub left_in_queue: u64,
-    /// Lines in Kamailio's log of level ERROR, CRITICAL or ALERT while the broker was up.
-    pub log_errors: u64,
+    /// Lines in Kamailio's log that ask for an operator and that the broker's absence does not explain.
+    pub log_errors: Vec<String>,
 }
 
 impl Ledger {
@@ -76,7 +76,7 @@ impl Ledger {
         equal(
             "events handled by the module and by the script",
             module.get("handled"),
-            script.sum(&["events", "repeated", "unexpected"]),
+            script.sum(&["events", "repeated", "connections", "unexpected"]),
         );
         equal("events left in the queue", self.left_in_queue, 0);
         if self.peer.answers < module.get("answers") {
@@ -183,9 +183,10 @@ impl fmt::Display for Ledger {
             "",
             &[
                 ("lost", self.lost().to_string()),
-                ("errors", (self.options.failed + self.register.failed + self.log_errors).to_string()),
+                ("errors", (self.options.failed + self.register.failed + self.log_errors.len() as u64).to_string()),
             ],
-        )
+        )?;
+        self.log_errors.iter().take(5).try_for_each(|line| writeln!(f, "    {line}"))
     }
 }
 
