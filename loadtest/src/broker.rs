@@ -57,7 +57,8 @@ impl Broker {
                 .env_clear(),
             &dir.file("epmd.log"),
         )?;
-        let node = format!("rig-{}@localhost", amqp.number());
+        // By address: a minimal system has no name for itself, not even localhost.
+        let node = format!("rig-{}@127.0.0.1", amqp.number());
         Ok(Self { server: None, _epmd: epmd, dir, node, amqp, distribution, epmd_port, startup: Duration::ZERO })
     }
 
@@ -214,6 +215,7 @@ impl Broker {
             .env("ERL_EPMD_PORT", self.epmd_port.number().to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODENAME", &self.node)
+            .env("RABBITMQ_USE_LONGNAME", "true")
             .env("RABBITMQ_DIST_PORT", self.distribution.number().to_string())
             .env("RABBITMQ_MNESIA_BASE", file("data"))
             .env("RABBITMQ_LOG_BASE", file("log"))
