@@ -130,7 +130,7 @@ pub fn complaints_in(log: &str) -> Vec<String> {
 
 /// Process ids of the manager; one, except for the moment in which a new one takes over.
 pub fn managers(kamailio: &Kamailio) -> Vec<i32> {
-    kamailio.children_of("AMQP Manager").unwrap().iter().map(|process| process.pid).collect()
+    kamailio.processes_titled("manager").unwrap().iter().map(|process| process.pid).collect()
 }
 
 /// Kills the manager with SIGKILL and waits until another one has started.
