@@ -24,8 +24,7 @@ mod sipp;
 
 pub use broker::Broker;
 pub use bus::{
-    Answer, Arrived, Client, Exchange, Flood, FloodCount, Message, Peer, PeerCount, Question, Queue, Reply, Sink,
-    SinkCount,
+    Arrived, Client, Exchange, Flood, FloodCount, Message, Peer, PeerCount, Question, Queue, Reply, Sink, SinkCount,
 };
 pub use error::{Error, Result};
 pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};

@@ -50,7 +50,7 @@ fn a_flood_through_a_broker_kill_arrives_in_full() {
     let events = Exchange::topic("events").durable();
     // Transient messages: the quorum queue keeps them all the same.
     let queue = Queue::new("collected").quorum().bind(&events, "event.#");
-    let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
+    broker.declare_queue(&queue).unwrap();
     let flood = Flood::start(broker.client(), COUNT, 0, |number| {
         Message::new("events", &format!("event.{number}"), format!("{{\"Number\":{number}}}"))
     })
@@ -61,6 +61,7 @@ fn a_flood_through_a_broker_kill_arrives_in_full() {
     broker.restart().unwrap();
     let confirmed = flood.wait(PATIENCE).unwrap();
     assert_eq!(confirmed.confirmed, COUNT);
+    let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
     assert!(sink.wait_distinct(usize::try_from(COUNT).unwrap(), PATIENCE), "{:?}", sink.count());
     println!("{confirmed:?} {:?}", sink.count());
     let mut numbers: Vec<u64> = sink.keys().iter().map(|key| key.parse().unwrap()).collect();

@@ -15,5 +15,5 @@ mod sink;
 
 pub use client::{Client, Exchange, Message, Queue};
 pub use flood::{Flood, FloodCount};
-pub use peer::{Answer, Peer, PeerCount, Question, Reply};
+pub use peer::{Peer, PeerCount, Question, Reply};
 pub use sink::{Arrived, Sink, SinkCount};

@@ -41,12 +41,10 @@ impl Question {
 
 /// What the peer sends back.
 #[derive(Debug, Clone)]
-pub enum Answer {
-    /// Nothing at all.
+enum Answer {
     Silence,
     /// A JSON object with these fields; `Msg-ID` is taken from the question unless given here.
     Fields(Map<String, Value>),
-    /// These bytes as they are.
     Raw(Vec<u8>),
 }
 
