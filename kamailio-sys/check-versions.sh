@@ -12,8 +12,13 @@ set -u
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 workspace=$(dirname -- "$here")
-debian=${DEBIAN_MIRROR:-http://mirror.invalid/debian}/pool/main/k/kamailio
-ubuntu=${UBUNTU_MIRROR:-http://mirror.invalid/ubuntu}/pool/universe/k/kamailio
+# The mirror that this system installs from; another one by DEBIAN_MIRROR. Ubuntu's only when UBUNTU_MIRROR names one.
+system_mirror() {
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+        tr ' ' '\n' | sed -n 's#^\(https\{0,1\}://.*/debian\)/\{0,1\}$#\1#p' | head -n 1
+}
+debian=${DEBIAN_MIRROR:-$(system_mirror)}/pool/main/k/kamailio
+ubuntu=${UBUNTU_MIRROR:-}/pool/universe/k/kamailio
 passed='' failed='' skipped=''
 
 # Its own target folder: the environment differs from an ordinary build's, which would make cargo rebuild that one.
@@ -23,6 +28,12 @@ export CARGO_TARGET_DIR
 # check VERSION URL SHA256 [cargo arguments]
 check() {
     version=$1
+    headers=$workspace/target/kamailio-headers/$version
+    if [ ! -d "$headers" ] && [ "${2#/}" != "$2" ]; then
+        skipped="$skipped $version"
+        echo "== kamailio $version: skipped, no mirror known that has it: set UBUNTU_MIRROR, or put its src/ into $headers"
+        return
+    fi
     if ! "$here/headers.sh" "$1" "$2" "$3"; then
         skipped="$skipped $version"
         echo "== kamailio $version: skipped, headers not available"
@@ -31,7 +42,7 @@ check() {
     shift 3
     echo "== kamailio $version: cargo $*"
     if (cd "$workspace" && KAMAILIO_INFO=$here/versions/$version.info \
-        KAMAILIO_HEADERS=$workspace/target/kamailio-headers/$version cargo "$@"); then
+        KAMAILIO_HEADERS=$headers cargo "$@"); then
         passed="$passed $version"
     else
         failed="$failed $version"
