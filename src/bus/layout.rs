@@ -396,6 +396,12 @@ impl Shared {
         Ok((deliveries, acks))
     }
 
+    /// How far a manager has sent the commands of process `process_no`.
+    pub(super) fn commands_sent(&self, process_no: usize) -> Result<u64, LayoutError> {
+        let region = self.ring_region(self.layout.commands, self.layout.sizes.command, process_no)?;
+        Ok(ring::cursors(region)?.sent)
+    }
+
     /// The manager's ends of the rings of process `process_no`. One manager runs at a time.
     pub(super) fn manager_worker_rings(&self, process_no: usize) -> Result<(Consumer, Producer), LayoutError> {
         let Sizes { command, reply, .. } = self.layout.sizes;

@@ -19,6 +19,8 @@ const DELIVERY: u32 = 4;
 pub struct ProcessEnd {
     /// Its outbox.
     pub commands: Consumer,
+    /// How far the manager before this one had sent: records that start before it are sent again.
+    pub sent_before: u64,
     replies: Producer,
     bell: Bell,
     own: OwnWords,
@@ -158,9 +160,11 @@ impl ManagerPort {
         bell.reset();
         let processes = (0..shared.sizes().processes)
             .map(|process_no| {
+                // Before the attach: taking the ring sets its cursor back.
+                let sent_before = shared.commands_sent(process_no)?;
                 let (commands, replies) = shared.manager_worker_rings(process_no)?;
                 let bell = shared.process_bell(process_no)?;
-                Ok(ProcessEnd { commands, replies, bell, own: shared.own(process_no)? })
+                Ok(ProcessEnd { commands, sent_before, replies, bell, own: shared.own(process_no)? })
             })
             .collect::<Result<_, LayoutError>>()?;
         let consumers = (0..shared.sizes().consumers)

@@ -20,13 +20,15 @@ pub fn lay_out(config: &Config) -> Result<&'static Shared, StartError> {
     let sizes = sizes(config, process::max_procs());
     let layout = Layout::new(sizes);
     let megabytes = layout.bytes().div_ceil(1 << 20);
+    let pool = memory::pool_bytes() >> 20;
     let boot = SysRng.try_next_u64().map_err(StartError::new)?;
     let shared = memory::create_bus(layout, boot).map_err(|why| match why {
         NoBus::Exhausted { .. } => StartError::new(format!(
             "the rings of {} processes take {megabytes} MB of shared memory, which are not free: \
-             start Kamailio with more (-m, now {} MB) or lower amqp_command_ring_kb",
+             start Kamailio with -m {} (now {pool}), or lower amqp_command_ring_kb",
             sizes.processes,
-            memory::pool_bytes() >> 20,
+            // What the rest of the server takes of the pool is not known, but it fits the pool of today.
+            pool + megabytes,
         )),
         why => StartError::new(why),
     })?;

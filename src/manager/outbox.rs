@@ -56,12 +56,12 @@ impl Window {
         Ok(Some((RecordId(self.next), start)))
     }
 
-    /// The record was handed to the broker.
-    pub fn sent(&mut self, id: RecordId) {
-        self.set(id, State::Sent);
-        if let Some(entry) = self.at_mut(id.0) {
-            entry.attempts = entry.attempts.saturating_add(1);
-        }
+    /// The record was handed to the broker. Returns how often that was, this time included.
+    pub fn sent(&mut self, id: RecordId) -> u8 {
+        let Some(entry) = self.at_mut(id.0) else { return 0 };
+        entry.state = State::Sent;
+        entry.attempts = entry.attempts.saturating_add(1);
+        entry.attempts
     }
 
     /// The record must be sent again. Returns how often it was sent; `None` if it is done already.
@@ -103,9 +103,9 @@ impl Window {
         self.at(id.0).filter(|e| e.state != State::Done).map(|e| e.start)
     }
 
-    /// Whether every record that was taken from the ring is done.
-    pub fn is_settled(&self) -> bool {
-        self.entries.iter().all(|e| e.state == State::Done)
+    /// Records that were taken from the ring and are not done.
+    pub fn open(&self) -> usize {
+        self.entries.iter().filter(|e| e.state != State::Done).count()
     }
 
     /// Whether a record waits to be sent again.
@@ -234,13 +234,13 @@ mod tests {
         assert_eq!(id, ids[2], "again comes before what is new");
         window.sent(id);
         let (fourth, ..) = window.next(ring).unwrap().unwrap();
-        assert!(!window.is_settled());
+        assert_eq!(window.open(), 2);
         window.done(id);
         window.done(fourth);
         assert!(window.release(ring).unwrap());
         assert_eq!(window.next(ring).unwrap(), None);
         assert_eq!(ring.used(), 0);
-        assert!(window.is_settled());
+        assert_eq!(window.open(), 0);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use shm::Consumer;
+
 use super::amqp::{ChannelClose, Publish};
 use super::inbox::{Confirm, Inbox};
 use super::links::Links;
@@ -159,12 +161,14 @@ impl Publisher {
 
     /// Whether everything that was accepted is settled.
     pub fn is_settled(&self, port: &ManagerPort) -> bool {
-        self.windows.iter().all(Window::is_settled) && port.processes.iter().all(|p| p.commands.is_empty())
+        self.windows.iter().all(|w| w.open() == 0) && port.processes.iter().all(|p| p.commands.is_empty())
     }
 
-    /// Records that are not settled, for the log line at shutdown.
-    pub fn unsettled(&self, port: &ManagerPort) -> usize {
-        port.processes.iter().filter(|p| p.commands.used() > 0).count()
+    /// Messages that were accepted and are not settled, for the log line at shutdown. Nothing is sent after this.
+    pub fn unsettled(&mut self, port: &mut ManagerPort) -> usize {
+        let taken: usize = self.windows.iter().map(Window::open).sum();
+        let unread = |ring: &mut Consumer| std::iter::from_fn(|| ring.next().ok().flatten().map(|_| ())).count();
+        taken + port.processes.iter_mut().map(|p| unread(&mut p.commands)).sum::<usize>()
     }
 
     /// A connection is gone: what it had under way is sent again, and who waits for an answer from it learns so.
@@ -328,7 +332,9 @@ impl Publisher {
             let (sequence, deadline_ns) = (command.sequence, query.deadline_ns);
             queries.insert(query.msg_id, Pending { process_no, sequence, deadline_ns, record: id, epoch });
         }
-        self.windows[process_no].sent(id);
+        if self.windows[process_no].sent(id) == 1 && start < port.processes[process_no].sent_before {
+            port.row.inc(Counter::Resent);
+        }
         Step::Moved
     }
 

@@ -48,7 +48,7 @@ async fn drain(manager: &mut Manager, limit: Duration, log: Log) {
     }
     if !manager.is_drained() {
         log.error(format_args!(
-            "stopping with unconfirmed messages in the outbox of {} processes: no confirm within {limit:?}",
+            "stopping with {} messages unconfirmed: no broker took them within {limit:?} (amqp_drain_timeout_ms)",
             manager.undrained()
         ));
     }

@@ -128,9 +128,9 @@ impl Manager {
         self.publisher.is_settled(&self.port)
     }
 
-    /// Processes whose outbox is not empty.
-    pub fn undrained(&self) -> usize {
-        self.publisher.unsettled(&self.port)
+    /// Messages that were accepted and are neither confirmed nor refused. Nothing is sent after this.
+    pub fn undrained(&mut self) -> usize {
+        self.publisher.unsettled(&mut self.port)
     }
 
     /// Closes all connections; a second at most.
