@@ -62,10 +62,14 @@ impl Links {
         }
     }
 
-    /// Whether it will be clear within moments if a broker can be used: the first attempt of this manager runs, or a
-    /// connection is up and its subscriptions are being declared.
-    pub fn is_settling(&self) -> bool {
-        (!self.tried && !self.links.is_empty()) || self.up().any(|(_, o)| !o.ready)
+    /// Whether the first connection attempt of this manager still runs.
+    pub fn is_starting(&self) -> bool {
+        !self.tried && !self.links.is_empty()
+    }
+
+    /// Whether a broker of the primary zone is connected, ready or about to be.
+    pub fn has_primary(&self) -> bool {
+        self.up().any(|(i, _)| self.setup.config.brokers[i].zone == 0)
     }
 
     /// Lets publishes use the connections for which `is_ready` says so.

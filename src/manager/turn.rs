@@ -523,11 +523,11 @@ impl Manager {
 
     /// Tells workers whether a full outbox is worth waiting for.
     fn update_flow(&mut self, now_ns: u64) {
-        let flow = if self.links.primary().is_none() {
-            if self.links.is_settling() {
-                // Within milliseconds it will be clear; until then what was said before stands.
-                return;
-            }
+        if self.links.is_starting() {
+            // Within milliseconds it will be clear; until then what the last manager said stands.
+            return;
+        }
+        let flow = if !self.links.has_primary() {
             Flow::Down
         } else if self.publisher.stands_still(&self.links, now_ns) {
             Flow::Still
