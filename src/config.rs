@@ -259,7 +259,7 @@ pub const PARAMS: &[Param] = &[
         "Messages of one subscription that the broker hands out before it waits for acknowledgements."),
 
     // Publish and query.
-    int(c"amqp_publish_wait_ms", 200, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),
+    int(c"amqp_publish_wait_ms", 500, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),
         "How long kazoo_publish may wait for room in the outbox while confirms move, so that a script loop runs at the \
          broker's speed. With no broker, or after a wait in which nothing moved, it does not wait."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
