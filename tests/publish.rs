@@ -280,7 +280,7 @@ fn bad_inputs() -> Vec<Refusal> {
         Refusal { exchange: "e".repeat(256), ..refusal("key", "{}", -3, &["256", "255", "exchange"]) },
         refusal("consumer://nokey", "{}", -1, &["consumer://"]),
         refusal("consumer:///key", "{}", -1, &["consumer://"]),
-        refusal("consumer://7/key", "{}", -1, &["7"]),
+        refusal("consumer://7/key", "{}", -1, &["consumer://", "broker"]),
     ]
 }
 

@@ -1,0 +1,263 @@
+//! What the module costs: system calls of a publish, processor time when idle, memory over many messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{
+    LONG, PATIENCE, ask, ask_patiently, broker, kamailio, managers, number, sip, stat, stats, still_well, tail,
+    until_connected, until_queue, until_stat,
+};
+use rig::{Exchange, Flood, Kamailio, Memory, Message, Queue, Signal, Sink, wait_until};
+
+/// `loop` publishes `X-Count` messages between two log lines; the write of a log line is the mark in the trace.
+const ROUTES: &str = r##"
+request_route {
+    $var(i) = 0;
+    $var(rc) = 1;
+    $var(count) = $(hdr(X-Count){s.int});
+    if ($hdr(X-Mark) == "1") { xlog("L_INFO", "MARK-BEGIN\n"); }
+    while ($var(rc) == 1 && $var(i) < $var(count)) {
+        kazoo_publish("costs", "key", '{"Number":$var(i),"Text":"a payload of a usual length, more or less"}');
+        $var(rc) = $rc;
+        $var(i) = $var(i) + 1;
+    }
+    if ($hdr(X-Mark) == "1") { xlog("L_INFO", "MARK-END\n"); }
+    append_to_reply("X-Ret: $var(rc)\r\n");
+    sl_send_reply("200", "OK");
+    exit;
+}
+event_route[kazoo:mod-init] {
+    kazoo_subscribe("{'exchange':'costs-in','type':'topic','queue':'costs-in','routing':'#','no_ack':0,
+        'wait_for_consumer_ack':1}");
+}
+event_route[kazoo:consumer-event-connection-open] { xlog("L_DBG", "open\n"); }
+event_route[kazoo:consumer-event] { $var(number) = $(kzE{kz.json,Number}); }
+"##;
+
+fn start(name: &str, adjust: impl FnOnce(rig::Builder) -> rig::Builder) -> Kamailio {
+    let builder = kamailio(name).broker(&broker()).line("max_while_loops=10000000").routes(ROUTES);
+    let kamailio = adjust(builder).start().unwrap();
+    until_connected(&kamailio, 1);
+    kamailio
+}
+
+/// `strace` attached to one process; ended when dropped.
+struct Trace {
+    strace: Child,
+    file: PathBuf,
+}
+
+impl Trace {
+    fn attach(pid: i32) -> Self {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("costs-{}-{pid}.strace", std::process::id()));
+        let strace = Command::new("strace")
+            .args(["-f", "-s", "200", "-p", &pid.to_string(), "-o"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("strace is installed");
+        let traced = || fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let own = format!("TracerPid:\t{}\n", strace.id());
+        let trace = Self { strace, file };
+        assert!(wait_until(PATIENCE, || traced().contains(&own)), "strace did not attach: {}", traced());
+        trace
+    }
+
+    /// The lines between the two marks of the script.
+    fn between_marks(&self) -> Vec<String> {
+        let text = || fs::read_to_string(&self.file).unwrap_or_default();
+        assert!(wait_until(PATIENCE, || text().contains("MARK-END")), "no marks in the trace:\n{}", text());
+        let text = text();
+        let lines = text.lines().skip_while(|line| !line.contains("MARK-BEGIN")).skip(1);
+        lines.take_while(|line| !line.contains("MARK-END")).map(str::to_string).collect()
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // SIGTERM makes strace detach first; SIGKILL would leave the process stopped.
+        let _ = Command::new("kill").arg(self.strace.id().to_string()).status();
+        let _ = self.strace.wait();
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+/// What a process waits in, as `/proc/<pid>/syscall` tells of a stopped one; `None` in its own code.
+fn system_call(pid: i32) -> Option<u32> {
+    fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?.split(' ').next()?.parse().ok()
+}
+
+/// Stops the manager outside its sleep. It must have work, else it is always asleep.
+fn stop_awake(kamailio: &Kamailio) -> i32 {
+    /// epoll_wait and epoll_pwait on x86-64, epoll_pwait on aarch64.
+    const SLEEPS: [Option<u32>; 3] = [Some(232), Some(281), Some(22)];
+    let manager = managers(kamailio)[0];
+    let state = || fs::read_to_string(format!("/proc/{manager}/stat")).unwrap_or_default();
+    let stopped = wait_until(PATIENCE, || {
+        kamailio.signal(manager, Signal::SIGSTOP).unwrap();
+        assert!(wait_until(PATIENCE, || state().contains(") T ")), "{}", state());
+        let awake = !SLEEPS.contains(&system_call(manager));
+        if !awake {
+            kamailio.signal(manager, Signal::SIGCONT).unwrap();
+        }
+        awake
+    });
+    assert!(stopped, "the manager was always asleep");
+    manager
+}
+
+/// The lines that are not a wake-up: 8 bytes into an eventfd.
+fn other_than_wake_ups(worker: i32, calls: &[String]) -> Vec<&String> {
+    let is_wake_up = |line: &&String| {
+        let Some((_, rest)) = line.split_once("write(") else { return false };
+        let Some((fd, rest)) = rest.split_once(',') else { return false };
+        let target = fs::read_link(format!("/proc/{worker}/fd/{fd}")).unwrap_or_default();
+        rest.contains(", 8)") && target.to_string_lossy().contains("eventfd")
+    };
+    calls.iter().filter(|line| !is_wake_up(line)).collect()
+}
+
+#[test]
+fn publish_makes_no_system_call_while_the_manager_is_awake() {
+    const COUNT: usize = 3_000;
+    let queue = Queue::new("costs").bind(&Exchange::topic("costs"), "#");
+    let sink = Sink::keyed(broker().client(), queue, "Number").unwrap();
+    // One SIP worker, and room for all of it in its outbox.
+    let mut kamailio = start("awake", |builder| {
+        builder
+            .children(1)
+            .memory(512, 8)
+            .modparam_int("amqp_command_ring_kb", 4_096)
+            .modparam_int("amqp_hang_timeout_ms", 600_000)
+            .modparam_int("amqp_stall_timeout_ms", 60_000)
+    });
+    let worker = kamailio.processes_titled("udp receiver").unwrap()[0].pid;
+    let client = sip(&kamailio);
+    let run = || {
+        let trace = Trace::attach(worker);
+        let answer = ask(&client, "loop", &[("X-Count", &COUNT.to_string()), ("X-Mark", "1")], "");
+        assert_eq!(number(&answer, "X-Ret"), 1, "{}", tail(&kamailio));
+        trace.between_marks()
+    };
+
+    // Events keep the manager busy, so that it can be caught awake. Stopped there it stays "awake" for the worker.
+    until_queue(&broker(), "costs-in");
+    let events = Flood::start(broker().client(), 10_000_000, 0, |n| {
+        Message::new("costs-in", "n", format!("{{\"Number\":{n}}}"))
+    })
+    .unwrap();
+    until_stat(&kamailio, "handled", 1_000);
+    let mut attempts = Vec::new();
+    let silent = wait_until(PATIENCE, || {
+        let before = stat(&kamailio, "published");
+        let manager = stop_awake(&kamailio);
+        let calls = run();
+        assert_eq!(stat(&kamailio, "published"), before + COUNT as u64, "published while nobody listened");
+        kamailio.signal(manager, Signal::SIGCONT).unwrap();
+        until_stat(&kamailio, "confirmed", before + COUNT as u64);
+        // Between saying "I sleep" and sleeping the manager is awake to us and asleep to the worker: try again.
+        assert!(other_than_wake_ups(worker, &calls).is_empty(), "{calls:#?}");
+        attempts.push(calls.len());
+        calls.is_empty()
+    });
+    println!("system calls in {COUNT} publishes, manager awake: {attempts:?}");
+    assert!(silent, "{attempts:?}");
+    drop(events);
+
+    // As it comes: with a manager that also sleeps now and then, wake-ups and nothing else.
+    let calls = run();
+    println!("system calls in {COUNT} publishes, manager as it comes: {}", calls.len());
+    assert!(other_than_wake_ups(worker, &calls).is_empty(), "{calls:#?}");
+    assert!(calls.len() < COUNT / 3, "{} wake-ups for {COUNT} publishes", calls.len());
+    let all = COUNT * (attempts.len() + 1);
+    assert!(sink.wait_for(all, PATIENCE), "{:?} of {all}", sink.count());
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn idle_kamailio_costs_what_it_costs_without_the_module() {
+    const WINDOW: Duration = Duration::from_secs(10);
+    let with = start("idle", |builder| builder);
+    let without = Kamailio::builder().without_module().start().unwrap();
+    // Both in the same window: whatever else the machine does disturbs both alike. The settling first.
+    sleep(Duration::from_secs(2));
+    let before = (with.total_cpu(), without.total_cpu());
+    let began = Instant::now();
+    sleep(WINDOW);
+    let (with, without) = (with.total_cpu() - before.0, without.total_cpu() - before.1);
+    println!("idle for {:?}: {with:?} of processor time with the module, {without:?} without it", began.elapsed());
+    // 0.3 per cent of one processor.
+    assert!(with < without + WINDOW * 3 / 1_000, "{with:?} with the module, {without:?} without it");
+}
+
+/// Private memory of manager, consumers and SIP worker.
+fn memory(kamailio: &Kamailio) -> BTreeMap<String, u64> {
+    let processes = kamailio.processes().unwrap();
+    let kept = ["manager", "consumer", "udp receiver"];
+    let kept = processes.iter().filter(|process| kept.iter().any(|part| process.title.contains(part)));
+    let private = |memory: Memory| memory.private_kib;
+    kept.map(|process| (format!("{} {}", process.title, process.pid), kamailio.memory(process.pid).map_or(0, private)))
+        .collect()
+}
+
+/// Moves `count` messages each way.
+fn move_messages(kamailio: &Kamailio, sink: &Sink, count: u64) {
+    let (published, handled) = (stat(kamailio, "published"), stat(kamailio, "handled"));
+    let arrived = sink.count().arrived;
+    let flood = Flood::start(broker().client(), count, 0, |n| {
+        Message::new("costs-in", "n", format!("{{\"Number\":{n},\"Fill\":\"{}\"}}", "x".repeat(300)))
+    })
+    .unwrap();
+    let client = sip(kamailio);
+    let mut left = count;
+    while left > 0 {
+        // A busy broker may refuse one now and then: the loop ends there and goes on with the next request.
+        let before = stat(kamailio, "published");
+        ask_patiently(&client, "loop", &[("X-Count", &left.to_string())], "", LONG);
+        left -= stat(kamailio, "published") - before;
+    }
+    flood.wait(LONG).unwrap();
+    until_stat(kamailio, "handled", handled + count);
+    until_stat(kamailio, "confirmed", published + count);
+    assert!(sink.wait_for(arrived + usize::try_from(count).unwrap(), PATIENCE), "{:?}", sink.count());
+}
+
+fn memory_stays_flat(name: &str, warm_up: u64, count: u64) {
+    let queue = Queue::new(&format!("flat-{name}")).auto_delete().bind(&Exchange::topic("costs"), "#");
+    let sink = Sink::keyed(broker().client(), queue, "Number").unwrap();
+    let mut kamailio = start(name, |builder| builder.children(1));
+    until_queue(&broker(), "costs-in");
+    move_messages(&kamailio, &sink, warm_up);
+    let before = memory(&kamailio);
+    move_messages(&kamailio, &sink, count);
+    let after = memory(&kamailio);
+    println!("KiB before {before:?}\n    after  {after:?}\n{:?}", stats(&kamailio));
+    assert_eq!(before.len(), 6, "manager, four consumers, one worker: {before:?}");
+    for (process, kib) in &before {
+        let now = after.get(process).copied().unwrap_or_else(|| panic!("{process} is gone: {after:?}"));
+        // The allocator's own ups and downs; a leak of ten bytes per message would be as much.
+        assert!(now <= kib + 1_024, "{process}: {kib} KiB before, {now} KiB after {count} messages each way");
+    }
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn memory_is_flat_over_100_000_messages_each_way() {
+    memory_stays_flat("flat", 50_000, 100_000);
+}
+
+/// Some minutes: `cargo test --test costs -- --ignored`.
+#[test]
+#[ignore = "the long form, some minutes"]
+fn memory_is_flat_over_1_000_000_messages_each_way() {
+    memory_stays_flat("flatlong", 100_000, 1_000_000);
+}
