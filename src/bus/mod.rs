@@ -13,16 +13,16 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | [`layout`] | one block of shared memory: who owns which ring, sizes, attaching (the only `unsafe` here) |
-//! | [`wire`] | reading and writing the fixed fields of a record |
-//! | [`command`] | worker → manager: publish and query |
-//! | [`reply`] | manager → worker: the answer to a query, or the verdict that there will be none |
-//! | [`delivery`] | manager → consumer: one consumed message |
-//! | [`ack`] | consumer → manager: what became of it |
-//! | [`fragment`] | messages larger than a ring, cut and joined |
-//! | [`registry`] | subscriptions, kept where a new manager finds them again |
-//! | [`counters`] | every number that statistics and RPC show |
-//! | [`worker`], [`inlet`], [`port`] | the three ends: script process, consumer process, manager |
+//! | `layout` | one block of shared memory: who owns which ring, sizes, attaching (the only `unsafe` here) |
+//! | `wire` | reading and writing the fixed fields of a record |
+//! | `command` | worker → manager: publish and query |
+//! | `reply` | manager → worker: the answer to a query, or the verdict that there will be none |
+//! | `delivery` | manager → consumer: one consumed message |
+//! | `ack` | consumer → manager: what became of it |
+//! | `fragment` | messages larger than a ring, cut and joined |
+//! | `registry` | subscriptions, kept where a new manager finds them again |
+//! | `counters` | every number that statistics and RPC show |
+//! | `worker`, [`inlet`], [`port`] | the three ends: script process, consumer process, manager |
 //!
 //! Knows neither Kamailio nor AMQP libraries: the same code runs over a private mapping in tests and benches.
 

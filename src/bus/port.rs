@@ -216,7 +216,6 @@ impl ManagerPort {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 pub(crate) use tests::test_block;
 
 #[cfg(test)]

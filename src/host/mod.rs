@@ -6,19 +6,19 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | [`guard`] | panics stop at the border to C |
-//! | [`strings`] | Kamailio's `str` as bytes, and results that outlive the call |
-//! | [`log`] | log lines: levels, places, storms |
-//! | [`params`] | values of a script function's parameters |
-//! | [`vars`] | variables that are read and written by name, target parameters |
-//! | [`message`] | the SIP message being processed, a made-up one for events |
-//! | [`route`] | event routes and their KEMI counterpart |
-//! | [`transformation`] | parsing and running `{kz.…}` |
-//! | [`process`] | process table, forks, run-time configuration |
-//! | [`plain`] | processes that Kamailio does not know: supervisor and manager |
-//! | [`memory`] | blocks of shared memory |
-//! | [`rpc`] | RPC commands |
-//! | [`statistics`] | counters shown by `kamcmd stats.get_statistics kazoo:` |
+//! | `guard` | panics stop at the border to C |
+//! | `strings` | Kamailio's `str` as bytes, and results that outlive the call |
+//! | `log` | log lines: levels, places, storms |
+//! | `params` | values of a script function's parameters |
+//! | `vars` | variables that are read and written by name, target parameters |
+//! | `message` | the SIP message being processed, a made-up one for events |
+//! | `route` | event routes and their KEMI counterpart |
+//! | `transformation` | parsing and running `{kz.…}` |
+//! | `process` | process table, forks, run-time configuration |
+//! | `plain` | processes that Kamailio does not know: supervisor and manager |
+//! | `memory` | blocks of shared memory |
+//! | `rpc` | RPC commands |
+//! | `statistics` | counters shown by `kamcmd stats.get_statistics kazoo:` |
 
 pub mod guard;
 pub mod log;

@@ -12,20 +12,20 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | [`run`] | start and end of the process: runtime, signals, drain |
-//! | [`turn`] | the loop: three kinds of work with their counts, and sleeping |
-//! | [`outbox`] | what of one command ring was sent, confirmed, must be sent again |
-//! | [`publisher`] | commands to the broker, confirms back, poison isolated |
-//! | [`queries`] | who waits for which `Msg-ID` |
-//! | [`links`] | state of each broker: down, connecting, up; back-off |
-//! | [`session`] | one connection: reply queue, publish channel, subscriptions |
-//! | [`subscriptions`] | what is declared where; acknowledgements by channel |
-//! | [`tracker`] | delivery tags of one channel that wait for an acknowledgement |
-//! | [`dispatch`] | which consumer process gets a message |
-//! | [`inbox`] | what the client library's tasks report to the loop |
-//! | [`amqp`] | the client library: the only file that names it, with its traps |
-//! | [`wake`] | the manager's eventfd in the runtime |
-//! | [`log`] | lines for the server's log, storms throttled |
+//! | `run` | start and end of the process: runtime, signals, drain |
+//! | `turn` | the loop: three kinds of work with their counts, and sleeping |
+//! | `outbox` | what of one command ring was sent, confirmed, must be sent again |
+//! | `publisher` | commands to the broker, confirms back, poison isolated |
+//! | `queries` | who waits for which `Msg-ID` |
+//! | `links` | state of each broker: down, connecting, up; back-off |
+//! | `session` | one connection: reply queue, publish channel, subscriptions |
+//! | `subscriptions` | what is declared where; acknowledgements by channel |
+//! | `tracker` | delivery tags of one channel that wait for an acknowledgement |
+//! | `dispatch` | which consumer process gets a message |
+//! | `inbox` | what the client library's tasks report to the loop |
+//! | `amqp` | the client library: the only file that names it, with its traps |
+//! | `wake` | the manager's eventfd in the runtime |
+//! | `log` | lines for the server's log, storms throttled |
 
 #![deny(unsafe_code)]
 

@@ -7,13 +7,13 @@
 //!
 //! | file             | concern                                                                          |
 //! |------------------|----------------------------------------------------------------------------------|
-//! | [`json`]         | the lenient JSON dialect: parse, edit, serialise, read one member without a tree |
-//! | [`path`]         | `a.b[3].c%d`: where a value stands in a payload                                  |
-//! | [`encode`]       | percent-encoding of one word of a routing key                                    |
+//! | `json`         | the lenient JSON dialect: parse, edit, serialise, read one member without a tree |
+//! | `path`         | `a.b[3].c%d`: where a value stands in a payload                                  |
+//! | `encode`       | percent-encoding of one word of a routing key                                    |
 //! | [`mod@envelope`] | fields added to an outgoing payload, the place where `Server-ID` goes            |
 //! | [`mod@inbound`]  | edits on a payload that arrived, `Msg-ID` of a reply                             |
-//! | [`event`]        | event route names tried for a payload                                            |
-//! | [`headers`]      | `name=value;name=value` of `kazoo_publish`                                       |
+//! | `event`        | event route names tried for a payload                                            |
+//! | `headers`      | `name=value;name=value` of `kazoo_publish`                                       |
 #![forbid(unsafe_code)]
 
 pub mod encode;
