@@ -31,6 +31,10 @@ use crate::payload::top_level_string;
 /// Longest sleep while something has a time limit of its own: a retry, a query, a stall.
 const BUSY_SLEEP: Duration = Duration::from_millis(20);
 
+/// Without anything to do for so long, the manager is idle and looks around only every [`IDLE_SLEEP`].
+const IDLE_NS: u64 = 1_000_000_000;
+const IDLE_SLEEP: Duration = Duration::from_secs(1);
+
 /// How often the periodic work is done while the loop is busy.
 const TICK_NS: u64 = 10_000_000;
 
@@ -62,6 +66,7 @@ pub struct Manager {
     next_ack_ring: usize,
     last_delivery_ns: u64,
     next_tick_ns: u64,
+    last_moved_ns: u64,
     /// At shutdown: send what was accepted, hand out nothing more.
     draining: bool,
 }
@@ -91,6 +96,7 @@ impl Manager {
             next_ack_ring: 0,
             last_delivery_ns: 0,
             next_tick_ns: 0,
+            last_moved_ns: 0,
             draining: false,
             port,
             inbox,
@@ -111,8 +117,9 @@ impl Manager {
         moved += self.send_turn(now);
         moved += self.consume_turn(now);
         if moved == 0 {
-            self.sleep().await;
+            self.sleep(now).await;
         } else {
+            self.last_moved_ns = now;
             // The client library's reader and writer run now.
             tokio::task::yield_now().await;
         }
@@ -554,14 +561,14 @@ impl Manager {
     }
 
     /// Sleeps until somebody rings, the library reports, or a timeout passes.
-    async fn sleep(&mut self) {
+    async fn sleep(&mut self, now_ns: u64) {
         self.port.bell.announce();
         if self.has_work() {
             self.port.bell.retract();
             tokio::task::yield_now().await;
             return;
         }
-        let limit = self.sleep_limit();
+        let limit = self.sleep_limit(now_ns);
         tokio::select! {
             biased;
             () = self.wake.rung() => self.port.bell.drain(),
@@ -577,17 +584,24 @@ impl Manager {
             || self.publisher.has_work(&self.port, &self.links)
     }
 
-    fn sleep_limit(&self) -> Duration {
+    fn sleep_limit(&self, now_ns: u64) -> Duration {
         let c = self.config;
-        let limit = c.ack_timeout.min(c.interprocess_timeout).min(c.waitframe_timeout).min(c.hang_timeout / 4);
+        let mut limit = c.ack_timeout.min(c.interprocess_timeout).min(c.waitframe_timeout);
+        if now_ns.saturating_sub(self.last_moved_ns) >= IDLE_NS {
+            // Nothing has happened for a while: an idle server shall cost nothing.
+            limit = limit.max(IDLE_SLEEP);
+        }
+        if let Some(attempt) = self.links.next_attempt() {
+            limit = limit.min(Duration::from_nanos(attempt.saturating_sub(now_ns)));
+        }
+        limit = limit.min(c.hang_timeout / 4);
         let pressing = self.queries.len() > 0
             || self.replies.is_waiting()
             || self.dispatch.is_unfinished()
             || self.inbox.has_delivery()
             || self.draining
             || self.subscriptions.drains()
-            || self.publisher.waits_for_confirms(&self.links)
-            || self.links.next_attempt().is_some();
+            || self.publisher.waits_for_confirms(&self.links);
         if pressing { limit.min(BUSY_SLEEP) } else { limit }
     }
 
