@@ -592,7 +592,8 @@ impl Manager {
             limit = limit.max(IDLE_SLEEP);
         }
         if let Some(attempt) = self.links.next_attempt() {
-            limit = limit.min(Duration::from_nanos(attempt.saturating_sub(now_ns)));
+            // The attempt itself is made by the next tick.
+            limit = limit.min(Duration::from_nanos(attempt.saturating_sub(now_ns)).max(Duration::from_millis(1)));
         }
         limit = limit.min(c.hang_timeout / 4);
         let pressing = self.queries.len() > 0
