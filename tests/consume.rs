@@ -392,6 +392,21 @@ fn message_is_acknowledged_on_receipt_otherwise() {
 }
 
 #[test]
+fn broker_hands_out_no_more_than_the_prefetch() {
+    let broker = broker();
+    let kamailio = start("prefetch", &broker, &slow_routes("prefetch", 1), |builder| {
+        builder.modparam_int("amqp_prefetch", 7).modparam_int("amqp_consumer_processes", 2)
+    });
+    until_queue(&broker, "prefetch");
+    publish_queued(&broker, "prefetch", (0..50).map(|id| format!("{{\"Id\":{id}}}")));
+    until_logged(&kamailio, "SLOW=begin");
+    until_held(&broker, "prefetch", (43, 7));
+    broker.purge("prefetch").unwrap();
+    // One at a time in each process, and the second process has work while the first is busy.
+    assert_eq!(logged(&kamailio, "SLOW=begin").len() - logged(&kamailio, "SLOW=end").len(), 2);
+}
+
+#[test]
 fn message_of_a_consumer_that_died_is_delivered_again() {
     let broker = broker();
     let routes = slow_routes("died", 1);
@@ -526,6 +541,28 @@ fn large_messages_are_consumed_whole_and_oversized_ones_refused() {
     assert!(lines.iter().any(|line| line.contains(&(12 << 20).to_string())), "the limit is named: {lines:#?}");
     until_held(&broker, "large", (0, 0));
     still_well(&mut kamailio);
+}
+
+#[test]
+fn event_larger_than_private_memory_is_survived() {
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("{'exchange':'huge','type':'topic','queue':'huge',
+            'routing':'#','no_ack':0,'wait_for_consumer_ack':1}"); }
+        event_route[kazoo:consumer-event] {
+            $var(fill) = $(kzE{kz.json,Fill});
+            xlog("L_INFO", "HUGE=$(kzE{kz.json,Id})\n");
+        }
+    "##;
+    let broker = broker();
+    // Kamailio's default of 8 MB, in which a copy of this event finds no room.
+    let mut kamailio = start("huge", &broker, routes, |builder| builder.memory(64, 8));
+    until_queue(&broker, "huge");
+    let body = |id: usize, size: usize| format!("{{\"Id\":{id},\"Fill\":\"{}\"}}", "x".repeat(size));
+    publish_queued(&broker, "huge", (0..8).map(|id| body(id, 15_000_000)).chain([body(8, 10), body(9, 10)]));
+    until_logged(&kamailio, "HUGE=8");
+    until_logged(&kamailio, "HUGE=9");
+    until_held(&broker, "huge", (0, 0));
+    assert!(kamailio.is_running(), "{}", tail(&kamailio));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use common::{
     LONG, PATIENCE, ask, kamailio, kill_manager, number, sip, stat, stats, still_well, tail, until_connected,
     until_stat,
 };
-use rig::{Broker, Exchange, Flood, Kamailio, Message, Queue, Signal, Sink, SipClient, wait_until};
+use rig::{Broker, Exchange, Flood, Kamailio, Message, Peer, Queue, Reply, Signal, Sink, SipClient, wait_until};
 
 /// `batch` publishes ten messages numbered after `X-Base` until one is refused and tells how many were accepted.
 const ROUTES: &str = r##"
@@ -145,6 +145,33 @@ fn assert_nothing_lost(sink: &Sink, ledger: &Ledger, kamailio: &Kamailio) {
     assert!(complete, "{lost} of {} lost\n{}", accepted.len(), tail(kamailio));
 }
 
+/// Numbered persistent events into the durable queue that the script consumes (`CONSUME`).
+struct Events {
+    flood: Flood,
+    count: u64,
+}
+
+impl Events {
+    fn start(broker: &Broker, count: u64, rate: u32) -> Self {
+        common::until_queue(broker, "numbers");
+        let make = |number| Message::new("numbers", "n", format!("{{\"Number\":{number}}}")).persistent();
+        Self { flood: Flood::start(broker.client(), count, rate, make).unwrap(), count }
+    }
+
+    /// Each confirmed event reached a route; those in the hands of whatever died perhaps twice.
+    fn assert_handled(&self, broker: &Broker, kamailio: &Kamailio) {
+        self.flood.wait(LONG).unwrap();
+        let mut seen = BTreeSet::new();
+        let complete = wait_until(PATIENCE, || {
+            let lines = kamailio.log_lines("NUMBER=");
+            seen = lines.iter().filter_map(|line| line.split_once("NUMBER=")?.1.trim().parse::<u64>().ok()).collect();
+            seen.len() as u64 == self.count
+        });
+        assert!(complete, "{} of {} handled: {:?}\n{}", seen.len(), self.count, stats(kamailio), tail(kamailio));
+        assert!(wait_until(PATIENCE, || broker.count("numbers").is_ok_and(|waiting| waiting == 0)));
+    }
+}
+
 fn accepted_so_far(kamailio: &Kamailio) -> u64 {
     stat(kamailio, "published")
 }
@@ -153,8 +180,10 @@ fn accepted_so_far(kamailio: &Kamailio) -> u64 {
 fn nothing_accepted_is_lost_when_the_broker_is_killed_under_load() {
     let mut broker = Broker::start().unwrap();
     let sink = Sink::keyed(broker.client(), collected(), "Number").unwrap();
-    let mut kamailio = builder("brokerkill", &broker).modparam_int("amqp_persistent", 1).start().unwrap();
+    let kamailio = builder("brokerkill", &broker).modparam_int("amqp_persistent", 1).define("CONSUME", "1");
+    let mut kamailio = kamailio.start().unwrap();
     until_connected(&kamailio, 1);
+    let events = Events::start(&broker, 10_000, 2_000);
     let load = Load::start(&kamailio, 3, Duration::from_millis(5));
     until_stat(&kamailio, "confirmed", 2_000);
     broker.kill().unwrap();
@@ -170,6 +199,7 @@ fn nothing_accepted_is_lost_when_the_broker_is_killed_under_load() {
     assert_eq!(ledger.unanswered, 0);
     assert!(ledger.slowest < Duration::from_secs(3), "{:?}", ledger.slowest);
     assert_eq!(stat(&kamailio, "refused_by_broker"), 0, "{}", tail(&kamailio));
+    events.assert_handled(&broker, &kamailio);
     still_well(&mut kamailio);
 }
 
@@ -181,17 +211,12 @@ fn nothing_accepted_is_lost_when_the_manager_is_killed_under_load() {
     let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
     let mut kamailio = builder("managerkill", &broker).define("CONSUME", "1").start().unwrap();
     until_connected(&kamailio, 1);
-    common::until_queue(&broker, "numbers");
-    const EVENTS: u64 = 20_000;
-    let flood = Flood::start(broker.client(), EVENTS, 3_000, |number| {
-        Message::new("numbers", "n", format!("{{\"Number\":{number}}}")).persistent()
-    })
-    .unwrap();
+    let events = Events::start(&broker, 20_000, 3_000);
     let load = Load::start(&kamailio, 3, Duration::from_millis(1));
     for _ in 0..KILLS {
         let (confirmed, consumed) = (stat(&kamailio, "confirmed"), stat(&kamailio, "consumed"));
         until_stat(&kamailio, "confirmed", confirmed + 500);
-        if !flood.is_done() {
+        if !events.flood.is_done() {
             until_stat(&kamailio, "consumed", consumed + 100);
         }
         kill_manager(&kamailio);
@@ -204,16 +229,7 @@ fn nothing_accepted_is_lost_when_the_manager_is_killed_under_load() {
     assert_eq!(ledger.unanswered, 0, "the server stayed up");
     assert_eq!(stat(&kamailio, "manager_starts"), KILLS as u64 + 1);
 
-    // Events as well: each reached a route, those in the hands of a dead manager perhaps twice.
-    flood.wait(LONG).unwrap();
-    let mut seen = BTreeSet::new();
-    let complete = wait_until(PATIENCE, || {
-        let lines = kamailio.log_lines("NUMBER=");
-        seen = lines.iter().filter_map(|line| line.split_once("NUMBER=")?.1.trim().parse::<u64>().ok()).collect();
-        seen.len() as u64 == EVENTS
-    });
-    assert!(complete, "{} of {EVENTS} events handled: {:?}\n{}", seen.len(), stats(&kamailio), tail(&kamailio));
-    assert!(wait_until(PATIENCE, || broker.count("numbers").unwrap() == 0));
+    events.assert_handled(&broker, &kamailio);
     println!("{:?}", stats(&kamailio));
     still_well(&mut kamailio);
 }
@@ -309,7 +325,7 @@ fn sigterm_with_a_frozen_broker_ends_after_the_drain_limit() {
     assert!(stopped.status.success(), "{stopped:?}\n{}", tail(&kamailio));
     assert!(stopped.took < Duration::from_secs(10), "{stopped:?}");
     let lines = common::complaints(&kamailio);
-    assert!(lines.iter().any(|line| line.contains("unconfirmed messages")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains(" 10 ")), "the undrained messages are counted: {lines:#?}");
     broker.thaw().unwrap();
     drop(sink);
 }
@@ -364,4 +380,94 @@ fn second_broker_takes_over_and_the_first_is_preferred_again() {
     publish("again");
     assert!(first_sink.wait_distinct(20, PATIENCE), "{:?}\n{}", first_sink.count(), tail(&kamailio));
     still_well(&mut kamailio);
+}
+
+/// A query that nobody answers, asked in a thread of its own; returns once the peer has it.
+fn query_in_flight(kamailio: &Kamailio, peer: &Peer) -> JoinHandle<rig::Response> {
+    let before = peer.count().questions;
+    let sip = sip(kamailio);
+    let asked = std::thread::spawn(move || ask(&sip, "query", &[], ""));
+    assert!(wait_until(PATIENCE, || peer.count().questions > before));
+    asked
+}
+
+#[test]
+fn query_in_flight_ends_when_manager_or_broker_die() {
+    let mut broker = Broker::start().unwrap();
+    let silent = AtomicBool::new(true);
+    let silent: &AtomicBool = Box::leak(Box::new(silent));
+    let queue = Queue::new("asked").bind(&Exchange::topic("callmgr"), "q.#");
+    let peer = Peer::start(broker.client(), queue, move |_| match silent.load(Ordering::Relaxed) {
+        true => Reply::silence(),
+        false => Reply::fields(serde_json::json!({})),
+    })
+    .unwrap();
+    let mut kamailio = builder("inflight", &broker).modparam_int("amqp_query_timeout_sec", 5).start().unwrap();
+    until_connected(&kamailio, 1);
+
+    let asked = query_in_flight(&kamailio, &peer);
+    kill_manager(&kamailio);
+    let response = asked.join().unwrap();
+    assert!([-7, -8].contains(&number(&response, "X-Ret")), "{response:?}");
+    assert!(response.took < Duration::from_millis(5_900), "{:?}", response.took);
+
+    let again = || number(&ask(&sip(&kamailio), "query", &[], ""), "X-Ret") == 1;
+    silent.store(false, Ordering::Relaxed);
+    assert!(wait_until(PATIENCE, again), "{}", tail(&kamailio));
+    silent.store(true, Ordering::Relaxed);
+
+    let asked = query_in_flight(&kamailio, &peer);
+    broker.kill().unwrap();
+    let response = asked.join().unwrap();
+    assert_eq!(number(&response, "X-Ret"), -8, "the connection broke\n{}", tail(&kamailio));
+    assert!(response.took < Duration::from_secs(4), "at once, not at the timeout: {:?}", response.took);
+    silent.store(false, Ordering::Relaxed);
+    broker.restart().unwrap();
+    assert!(wait_until(PATIENCE, again), "{}", tail(&kamailio));
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn an_alarm_of_the_broker_holds_messages_back_and_loses_none() {
+    let broker = Broker::start().unwrap();
+    let queue = Queue::new("collected").bind(&Exchange::topic("events"), "#");
+    let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
+    let mut kamailio = builder("alarm", &broker).start().unwrap();
+    until_connected(&kamailio, 1);
+    let load = Load::start(&kamailio, 3, Duration::from_millis(2));
+    until_stat(&kamailio, "confirmed", 500);
+    broker.ctl(&["set_vm_memory_high_watermark", "absolute", "1"]).unwrap();
+    until_stat(&kamailio, "refused_full", 50);
+    let held = wait_until(PATIENCE, || !common::complaints(&kamailio).is_empty());
+    assert!(held, "blocked publishing is logged\n{}", tail(&kamailio));
+    broker.ctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]).unwrap();
+    let confirmed = stat(&kamailio, "confirmed");
+    until_stat(&kamailio, "confirmed", confirmed + 500);
+    let ledger = load.stop();
+    assert_eq!(ledger.unanswered, 0);
+    assert_nothing_lost(&sink, &ledger, &kamailio);
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn a_peer_that_accepts_and_never_speaks_is_passed_over() {
+    // The kernel completes the connection; nobody ever reads or writes.
+    let mute = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("amqp://guest:guest@127.0.0.1:{}", mute.local_addr().unwrap().port());
+    let broker = Broker::start().unwrap();
+    let queue = Queue::new("collected").bind(&Exchange::topic("events"), "#");
+    let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
+    let alone = kamailio("mute").modparam("amqp_connection", &url).routes(ROUTES).start().unwrap();
+    let client = sip(&alone);
+    for _ in 0..5 {
+        assert_eq!(number(&ask(&client, "batch", &[("X-Base", "mute")], ""), "X-Ret"), 1, "waits in the outbox");
+        let response = ask(&client, "query", &[], "");
+        assert!(number(&response, "X-Ret") == -6 && response.took < Duration::from_secs(1), "{response:?}");
+    }
+    drop(alone);
+    let mut both = kamailio("passed").modparam("amqp_connection", &url).broker(&broker).routes(ROUTES).start().unwrap();
+    until_connected(&both, 1);
+    assert_eq!(number(&ask(&sip(&both), "batch", &[("X-Base", "b")], ""), "X-Accepted"), 10);
+    assert!(sink.wait_distinct(10, PATIENCE), "{:?}\n{}", sink.count(), tail(&both));
+    still_well(&mut both);
 }

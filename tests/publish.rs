@@ -505,3 +505,58 @@ fn a_loop_against_a_frozen_broker_ends_with_the_code_for_full() {
     assert_eq!(number(&run_loop(&sip, 10), "X-Ret"), 1, "and it goes on");
     still_well(&mut kamailio);
 }
+
+#[test]
+fn large_messages_against_a_frozen_broker_are_refused_when_memory_is_used_up() {
+    let mut broker = Broker::start().unwrap();
+    let queue = Queue::new("big").bind(&Exchange::topic("big"), "#");
+    let sink = Sink::start(broker.client(), queue).unwrap();
+    let mut kamailio = start("memory", &broker, |builder| builder.memory(64, 128).children(1));
+    let sip = sip(&kamailio);
+    broker.freeze().unwrap();
+    // 4 MiB each; 64 MB of shared memory hold some of them.
+    let publish = || number(&ask_patiently(&sip, "big", &[("X-Doublings", "18")], "", PATIENCE), "X-Ret");
+    let codes: Vec<i64> = (0..30).map(|_| publish()).collect();
+    let accepted = codes.iter().filter(|code| **code == 1).count();
+    assert!((1..30).contains(&accepted), "{codes:?}");
+    assert!(codes.iter().all(|code| [1, -1, -4, -5].contains(code)), "{codes:?}");
+    assert!(!complaints(&kamailio).is_empty(), "{}", tail(&kamailio));
+    broker.thaw().unwrap();
+    assert!(sink.wait_for(accepted, LONG), "{:?} of {accepted}\n{}", sink.count(), tail(&kamailio));
+    assert!(wait_until(PATIENCE, || publish() == 1), "the memory came back\n{}", tail(&kamailio));
+    assert!(kamailio.is_running());
+}
+
+#[test]
+fn timer_processes_and_tm_routes_publish_as_well() {
+    let broker = broker();
+    let sink = sink(&broker, "elsewhere", "elsewhere", "#");
+    let routes = r#"
+        request_route {
+            # Nobody listens there: the transaction ends in its timer.
+            $du = "sip:127.0.0.1:9";
+            t_set_fr("500", "500");
+            t_on_failure("FAILED");
+            t_relay();
+            exit;
+        }
+        failure_route[FAILED] { kazoo_publish("elsewhere", "failure", '{"Route":"failure"}'); }
+        route[TICK] { kazoo_publish("elsewhere", "timer", '{"Route":"timer"}'); }
+    "#;
+    let kamailio = kamailio("elsewhere")
+        .broker(&broker)
+        .load("rtimer")
+        .line("modparam(\"rtimer\", \"timer\", \"name=t;interval=1;mode=1;\")")
+        .line("modparam(\"rtimer\", \"exec\", \"timer=t;route=TICK\")")
+        .routes(routes)
+        .start()
+        .unwrap();
+    until_connected(&kamailio, 1);
+    assert!(sip(&kamailio).request("OPTIONS").send().unwrap().code >= 400);
+    let mut seen = BTreeSet::new();
+    let both = wait_until(PATIENCE, || {
+        seen.extend(sink.take().into_iter().map(|message| message.routing_key));
+        seen.contains("timer") && seen.contains("failure")
+    });
+    assert!(both, "{seen:?}\n{}", tail(&kamailio));
+}

@@ -370,6 +370,27 @@ fn module_is_found_through_mpath_by_its_plain_name() {
 }
 
 #[test]
+fn publish_and_query_in_mod_init_do_not_hang_the_start() {
+    let broker = broker();
+    let routes = r#"
+        request_route { sl_send_reply("200", "OK"); exit; }
+        event_route[kazoo:mod-init] {
+            kazoo_publish("early", "key", '{"Too":"early"}');
+            xlog("L_INFO", "EARLY publish $rc\n");
+            kazoo_query("early", "key", '{"Too":"early"}');
+            xlog("L_INFO", "EARLY query $rc\n");
+        }
+    "#;
+    let mut kamailio = kamailio("early").broker(&broker).routes(routes).start().unwrap();
+    let codes = kamailio.log_lines("EARLY ");
+    assert_eq!(codes.len(), 2, "neither of them may end the script: {}", tail(&kamailio));
+    assert!(codes[1].contains("query -"), "{codes:#?}");
+    until_connected(&kamailio, 1);
+    assert_eq!(sip(&kamailio).request("OPTIONS").send().unwrap().code, 200);
+    still_well(&mut kamailio);
+}
+
+#[test]
 fn stop_leaves_nothing_behind() {
     let broker = broker();
     let mut kamailio = kamailio("stop").broker(&broker).start().unwrap();
