@@ -149,6 +149,8 @@ fn publish_makes_no_system_call_while_the_manager_is_awake() {
         trace.between_marks()
     };
 
+    // The first publish of a process seeds its generator of identifiers, once and for all.
+    ask(&client, "loop", &[("X-Count", "1")], "");
     // Events keep the manager busy, so that it can be caught awake. Stopped there it stays "awake" for the worker.
     until_queue(&broker(), "costs-in");
     let events = Flood::start(broker().client(), 10_000_000, 0, |n| {
@@ -178,7 +180,7 @@ fn publish_makes_no_system_call_while_the_manager_is_awake() {
     println!("system calls in {COUNT} publishes, manager as it comes: {}", calls.len());
     assert!(other_than_wake_ups(worker, &calls).is_empty(), "{calls:#?}");
     assert!(calls.len() < COUNT / 3, "{} wake-ups for {COUNT} publishes", calls.len());
-    let all = COUNT * (attempts.len() + 1);
+    let all = COUNT * (attempts.len() + 1) + 1;
     assert!(sink.wait_for(all, PATIENCE), "{:?} of {all}", sink.count());
     still_well(&mut kamailio);
 }
