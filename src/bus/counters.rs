@@ -39,9 +39,9 @@ counters! {
     Confirmed = "confirmed",
     /// Publishes refused because of their parameters: payload, exchange or routing key.
     RefusedInvalid = "refused_invalid",
-    /// Publishes refused because the outbox was full.
+    /// Publishes refused because the outbox, or the shared memory for large messages, was full.
     RefusedFull = "refused_full",
-    /// Publishes refused because the message was larger than amqp_max_message_size or found no shared memory.
+    /// Publishes refused because the message was larger than amqp_max_message_size.
     RefusedSize = "refused_size",
     /// Accepted messages that the broker refused for good: missing exchange, no permission, too large.
     RefusedByBroker = "refused_by_broker",

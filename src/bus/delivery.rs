@@ -51,6 +51,24 @@ pub struct Delivery {
     pub body: Vec<u8>,
 }
 
+impl Delivery {
+    /// What the module itself gives to the consumers: nothing to acknowledge.
+    pub fn local(kind: DeliveryKind, body: Vec<u8>) -> Self {
+        Self {
+            kind,
+            ack: None,
+            redelivered: false,
+            broker_id: 0,
+            received_unix: super::clock::unix_seconds(),
+            exchange: Vec::new(),
+            routing_key: Vec::new(),
+            event_key: Vec::new(),
+            event_subkey: Vec::new(),
+            body,
+        }
+    }
+}
+
 const WANTS_ACK: u8 = 1;
 const REDELIVERED: u8 = 2;
 

@@ -30,6 +30,8 @@ pub struct Inlet {
     manager_bell: Bell,
     row: Row,
     limit: usize,
+    /// The delivery ring cannot be read any more; never expected.
+    damaged: bool,
     scratch: Vec<u8>,
 }
 
@@ -46,6 +48,7 @@ impl Inlet {
             row: shared.process_row(process_no)?,
             // Fixed fields and four names come on top of the body.
             limit: shared.sizes().max_message + 2048,
+            damaged: false,
             scratch: Vec::new(),
         })
     }
@@ -58,7 +61,7 @@ impl Inlet {
     /// Sleeps until something may be there, at most `timeout`. Returns at once if something is.
     pub fn wait(&mut self, timeout: Option<Duration>) {
         self.bell.announce();
-        if self.deliveries.is_empty() {
+        if self.damaged || self.deliveries.is_empty() {
             // An interrupted or failed sleep only means that the caller looks again.
             let _ = self.bell.sleep(timeout);
         } else {
@@ -71,7 +74,17 @@ impl Inlet {
         loop {
             let half = self.deliveries.capacity() / 2;
             let was_over_half = self.deliveries.used() > half;
-            let Some(record) = self.deliveries.next()? else { return Ok(None) };
+            if self.damaged {
+                return Ok(None);
+            }
+            let record = match self.deliveries.next() {
+                Ok(Some(record)) => record,
+                Ok(None) => return Ok(None),
+                Err(damage) => {
+                    self.damaged = true;
+                    return Err(damage.into());
+                }
+            };
             let end = record.end;
             let joined = self.joiner.take(record.bytes, self.limit);
             self.deliveries.confirm(end)?;

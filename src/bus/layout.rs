@@ -34,6 +34,8 @@ enum Global {
     Epoch,
     /// [`Flow`] of the primary zone.
     Flow,
+    /// Bytes of the host's shared memory that large messages take.
+    BlockBytes,
     /// Count.
     Len,
 }
@@ -46,6 +48,8 @@ enum Own {
     Sequence,
     /// Sequence number of the query that the process waits for; 0: none.
     Waiting,
+    /// What the broker had confirmed of this process's commands when the present manager started.
+    Inherited,
     /// Count.
     Len,
 }
@@ -443,8 +447,26 @@ impl Shared {
         self.global.get(word as usize)
     }
 
-    /// Copies `text` into a new block; `None` when the host has no room.
+    /// Most bytes that large messages may take together: half of the host's shared memory. The rest of the server lives
+    /// on the other half, however long a broker is away.
+    pub fn max_block_bytes(&self) -> usize {
+        self.heap.span.len() / 2
+    }
+
+    /// Copies `text` into a new block; `None` when there is no room for it.
     pub(super) fn new_block(&self, text: &[u8]) -> Option<Block> {
+        let taken = self.word(Global::BlockBytes);
+        let max = self.max_block_bytes() as u64;
+        let claim = |now: u64| now.checked_add(text.len() as u64).filter(|sum| *sum <= max);
+        taken.fetch_update(Relaxed, Relaxed, claim).ok()?;
+        let block = self.fill_block(text);
+        if block.is_none() {
+            taken.fetch_sub(text.len() as u64, Relaxed);
+        }
+        block
+    }
+
+    fn fill_block(&self, text: &[u8]) -> Option<Block> {
         let at = (self.heap.alloc)(BLOCK_HEADER + text.len())?;
         let offset = at.addr().get().checked_sub(self.heap.span.base().addr().get());
         let Some(offset) = offset.filter(|o| self.in_span(*o, text.len())) else {
@@ -456,7 +478,7 @@ impl Shared {
             at.cast::<[u64; 2]>().write([BLOCK_MAGIC, text.len() as u64]);
             at.add(BLOCK_HEADER).copy_from_nonoverlapping(NonNull::from(text).cast(), text.len());
         }
-        Some(Block { at, offset: offset as u64 })
+        Some(Block { at, offset: offset as u64, len: text.len() as u64 })
     }
 
     /// Frees a block. Only the worker that made it, after its record was confirmed or refused.
@@ -464,6 +486,7 @@ impl Shared {
         // SAFETY: the block is ours until `free`. The mark makes a stale reference fail its check.
         unsafe { block.at.cast::<u64>().write(0) };
         (self.heap.free)(block.at);
+        self.word(Global::BlockBytes).fetch_sub(block.len, Relaxed);
     }
 
     /// The text of the block at `offset`; `None` if there is no block of that length.
@@ -502,6 +525,7 @@ pub struct Block {
     at: NonNull<u8>,
     /// Offset in the heap's span.
     pub(super) offset: u64,
+    len: u64,
 }
 
 // SAFETY: an address in memory that every process and thread shares; its owner is whoever holds the value.
@@ -536,6 +560,16 @@ impl OwnWords {
     /// Says which query the process waits for; 0: none.
     pub(super) fn set_waiting(&self, sequence: u64) {
         self.0.get(Own::Waiting as usize).store(sequence, Release);
+    }
+
+    /// Notes what was confirmed before the present manager. Manager only, at its start.
+    pub(super) fn set_inherited(&self, confirmed: u64) {
+        self.0.get(Own::Inherited as usize).store(confirmed, Release);
+    }
+
+    /// End of what only a manager that is gone has seen confirmed.
+    pub(super) fn inherited(&self) -> u64 {
+        self.0.get(Own::Inherited as usize).load(Acquire)
     }
 
     /// The query that the process waits for; 0: none.

@@ -50,14 +50,22 @@ pub struct ConsumerEnd {
     deliveries: Producer,
     acks: Consumer,
     process_no: Option<usize>,
+    /// The ack ring cannot be read any more; never expected.
+    damaged: bool,
 }
 
 impl ConsumerEnd {
+    /// Whether a message of `len` bytes can be handed to this consumer now, or at least its first piece.
+    pub fn has_room(&self, len: usize) -> bool {
+        let piece = len.saturating_add(256).min(self.deliveries.capacity() / 4);
+        self.deliveries.free() >= piece && self.can_answer(piece)
+    }
+
     /// Whether the ack ring can take the answers to all that is in the delivery ring and `extra` bytes more.
     ///
     /// An ack takes 64 bytes and a delivery at least 128 (both with the ring's header), so half of what waits for
     /// delivery bounds the acks to come. While this holds, the ack ring cannot run full.
-    pub fn can_answer(&self, extra: usize) -> bool {
+    fn can_answer(&self, extra: usize) -> bool {
         self.acks.used() + (self.deliveries.used() + extra) / 2 <= self.acks.capacity()
     }
 
@@ -68,12 +76,16 @@ impl ConsumerEnd {
 
     /// The next acknowledgement; `None` when there is none. A damaged one is skipped and counted by `damaged`.
     pub fn next_ack(&mut self, damaged: &mut u64) -> Option<AckRecord> {
+        if self.damaged {
+            return None;
+        }
         loop {
             let (end, ack) = match self.acks.next() {
                 Ok(Some(record)) => (record.end, AckRecord::decode(record.bytes)),
                 Ok(None) => return None,
                 Err(_) => {
                     *damaged += 1;
+                    self.damaged = true;
                     return None;
                 }
             };
@@ -85,9 +97,8 @@ impl ConsumerEnd {
         }
     }
 
-    /// Whether an acknowledgement waits.
-    pub fn has_ack(&self) -> bool {
-        !self.acks.is_empty()
+    fn has_ack(&self) -> bool {
+        !self.damaged && !self.acks.is_empty()
     }
 }
 
@@ -164,13 +175,15 @@ impl ManagerPort {
                 let sent_before = shared.commands_sent(process_no)?;
                 let (commands, replies) = shared.manager_worker_rings(process_no)?;
                 let bell = shared.process_bell(process_no)?;
-                Ok(ProcessEnd { commands, sent_before, replies, bell, own: shared.own(process_no)? })
+                let own = shared.own(process_no)?;
+                own.set_inherited(commands.confirmed());
+                Ok(ProcessEnd { commands, sent_before, replies, bell, own })
             })
             .collect::<Result<_, LayoutError>>()?;
         let consumers = (0..shared.sizes().consumers)
             .map(|index| {
                 let (deliveries, acks) = shared.manager_consumer_rings(index)?;
-                Ok(ConsumerEnd { deliveries, acks, process_no: None })
+                Ok(ConsumerEnd { deliveries, acks, process_no: None, damaged: false })
             })
             .collect::<Result<_, LayoutError>>()?;
         let row = shared.manager_row()?;
@@ -209,9 +222,9 @@ impl ManagerPort {
         self.processes.iter().for_each(ProcessEnd::wake);
     }
 
-    /// Whether a command or an acknowledgement waits.
-    pub fn has_input(&self) -> bool {
-        self.processes.iter().any(|p| !p.commands.is_empty()) || self.consumers.iter().any(ConsumerEnd::has_ack)
+    /// Whether an acknowledgement waits.
+    pub fn has_ack(&self) -> bool {
+        self.consumers.iter().any(ConsumerEnd::has_ack)
     }
 }
 
@@ -396,6 +409,28 @@ mod tests {
     }
 
     #[test]
+    fn a_query_that_a_new_manager_sends_again_is_not_given_up() {
+        let block = test_block(1, 1);
+        block.set_flow(Flow::Moving);
+        let mut first = ManagerPort::attach(block).unwrap();
+        let asking = std::thread::spawn(move || {
+            let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+            worker.query(&message(b"{}"), b"id", Duration::from_millis(300))
+        });
+        while first.processes[0].commands.next().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        // Dies with the query unconfirmed; the next one sends it again, and the broker confirms before anybody answers.
+        drop(first);
+        let mut second = ManagerPort::attach(block).unwrap();
+        second.wake_all();
+        let end = second.processes[0].commands.next().unwrap().unwrap().end;
+        second.processes[0].commands.confirm(end).unwrap();
+        second.wake_all();
+        assert!(matches!(asking.join().unwrap(), Err(QueryError::Timeout(_))), "the answer might still come");
+    }
+
+    #[test]
     fn deliveries_of_any_size_reach_the_consumer_and_acks_come_back() {
         let block = test_block(2, 1);
         let mut port = ManagerPort::attach(block).unwrap();
@@ -424,7 +459,7 @@ mod tests {
         let mut inlet = Inlet::attach(block, 0, 1).unwrap();
         let smallest = delivery(Vec::new());
         for _ in 0..20 {
-            while port.consumers[0].can_answer(256) && {
+            while port.consumers[0].has_room(0) && {
                 let mut parcel = port.parcel(&smallest);
                 port.consumers[0].send(&mut parcel)
             } {}

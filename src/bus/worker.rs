@@ -42,11 +42,13 @@ pub enum PublishError {
         /// The maximum in bytes.
         max: usize,
     },
-    /// The host has no room for a large message. Trying again later may help.
-    #[error("no shared memory for a message of {len} bytes; start the server with more (-m)")]
+    /// No room for a large message. Trying again later may help.
+    #[error("no shared memory for a message of {len} bytes: large ones may take {max} bytes together, half of -m")]
     NoMemory {
         /// Length of the body in bytes.
         len: usize,
+        /// Bytes for all large messages that wait for their confirm.
+        max: usize,
     },
     /// The ring is damaged; never expected.
     #[error("command ring: {0}")]
@@ -87,6 +89,8 @@ pub struct Worker {
     manager_bell: Bell,
     publish_wait: Duration,
     head: Vec<u8>,
+    /// The reply ring cannot be read any more; never expected.
+    damaged: bool,
     /// Where the outbox stood when a wait for room ended and nothing had moved: until it moves, waiting is in vain.
     stuck_at: Option<u64>,
     /// Large messages that the broker has not confirmed: end of their record, block.
@@ -111,6 +115,7 @@ impl Worker {
             manager_bell: shared.manager_bell()?,
             publish_wait,
             head: Vec::with_capacity(1024),
+            damaged: false,
             stuck_at: None,
             blocks: Vec::new(),
         })
@@ -139,14 +144,13 @@ impl Worker {
         }
         let sequence = self.own.next_sequence();
         let deadline_ns = now_ns() + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2);
-        let generation = self.shared.generation();
         self.own.set_waiting(sequence);
         let sent = self.submit(message, sequence, Some(QueryPart { deadline_ns, msg_id }));
         let result = match sent {
             Err(error) => Err(error.into()),
             Ok(end) => {
                 self.row.inc(Counter::Queries);
-                self.await_outcome(sequence, deadline_ns, Sent { generation, end }, timeout)
+                self.await_outcome(sequence, deadline_ns, end, timeout)
             }
         };
         self.own.set_waiting(0);
@@ -168,14 +172,14 @@ impl Worker {
         sequence: u64,
         query: Option<QueryPart<'_>>,
     ) -> Result<u64, PublishError> {
-        self.reclaim_blocks();
+        self.reclaim();
         let result = self.push(message, sequence, query);
         match &result {
             Ok(_) => {
                 self.row.inc(Counter::Published);
                 self.manager_bell.ring();
             }
-            Err(PublishError::Full { .. }) => self.row.inc(Counter::RefusedFull),
+            Err(PublishError::Full { .. } | PublishError::NoMemory { .. }) => self.row.inc(Counter::RefusedFull),
             Err(_) => self.row.inc(Counter::RefusedSize),
         }
         result
@@ -198,9 +202,10 @@ impl Worker {
         };
         command.encode_head(&mut self.head);
         if self.head.len() + m.body.len() <= self.inline_limit() {
-            return self.push_when_room(m.body);
+            return self.push_when_room(m.body, query);
         }
-        let block = self.shared.new_block(m.body).ok_or(PublishError::NoMemory { len: m.body.len() })?;
+        let no_memory = PublishError::NoMemory { len: m.body.len(), max: self.shared.max_block_bytes() };
+        let block = self.shared.new_block(m.body).ok_or(no_memory)?;
         command.body = Body::Block { offset: block.offset, len: m.body.len() as u64 };
         command.encode_head(&mut self.head);
         if self.head.len() > self.inline_limit() {
@@ -208,7 +213,7 @@ impl Worker {
             self.shared.free_block(block);
             return Err(PublishError::TooLarge { len: self.head.len(), max: self.inline_limit() });
         }
-        match self.push_when_room(&[]) {
+        match self.push_when_room(&[], query) {
             Ok(end) => {
                 self.blocks.push((end, block));
                 Ok(end)
@@ -228,7 +233,8 @@ impl Worker {
     /// Pushes `self.head` and `body`; waits for room as long as confirms move, at most `publish_wait`.
     ///
     /// A wait in which nothing moved is the last one until something moves: a frozen broker costs each worker one wait.
-    fn push_when_room(&mut self, body: &[u8]) -> Result<u64, PublishError> {
+    fn push_when_room(&mut self, body: &[u8], query: Option<QueryPart<'_>>) -> Result<u64, PublishError> {
+        let query_ends = query.map_or(u64::MAX, |q| q.deadline_ns);
         let mut deadline_ns = None;
         let started_at = self.commands.confirmed();
         loop {
@@ -239,7 +245,7 @@ impl Worker {
                 Err(damage) => return Err(PublishError::Damaged(damage)),
             }
             let now = now_ns();
-            let deadline = *deadline_ns.get_or_insert(now + self.publish_wait.as_nanos() as u64);
+            let deadline = *deadline_ns.get_or_insert((now + self.publish_wait.as_nanos() as u64).min(query_ends));
             let flow = self.shared.flow();
             if now >= deadline && self.commands.confirmed() == started_at {
                 self.stuck_at = Some(started_at);
@@ -270,7 +276,7 @@ impl Worker {
         &mut self,
         sequence: u64,
         deadline_ns: u64,
-        sent: Sent,
+        end: u64,
         timeout: Duration,
     ) -> Result<Reply, QueryError> {
         loop {
@@ -282,11 +288,11 @@ impl Worker {
                 self.row.inc(Counter::QueryTimeouts);
                 return Err(QueryError::Timeout(timeout));
             }
-            if self.answer_is_lost(sent) {
+            if self.answer_is_lost(end) {
                 return self.conclude(Outcome::ConnectionLost);
             }
             self.bell.announce();
-            if self.replies.is_empty() && !self.answer_is_lost(sent) {
+            if (self.damaged || self.replies.is_empty()) && !self.answer_is_lost(end) {
                 let _ = self.bell.sleep(Some(Duration::from_nanos(deadline_ns - now)));
             } else {
                 self.bell.retract();
@@ -313,19 +319,23 @@ impl Worker {
 
     /// A new manager knows nothing of a query that the broker had confirmed to the old one, and the reply queue died
     /// with the old one's connection. A query that was not confirmed is still in the ring and is sent again.
-    fn answer_is_lost(&self, sent: Sent) -> bool {
-        self.shared.generation() != sent.generation && self.commands.confirmed() >= sent.end
+    fn answer_is_lost(&self, end: u64) -> bool {
+        self.own.inherited() >= end
     }
 
     /// Takes replies off the ring until the one to `sequence`; others are late and only counted.
     fn take_outcome(&mut self, sequence: u64) -> Option<Outcome> {
         let limit = self.shared.sizes().max_message + 64;
+        if self.damaged {
+            return None;
+        }
         loop {
             let record = match self.replies.next() {
                 Ok(Some(record)) => record,
                 Ok(None) => return None,
                 Err(_) => {
                     self.row.inc(Counter::Damaged);
+                    self.damaged = true;
                     return None;
                 }
             };
@@ -349,18 +359,13 @@ impl Worker {
     }
 
     /// Frees the blocks of large messages that were confirmed since the last call.
-    fn reclaim_blocks(&mut self) {
+    ///
+    /// Called with every use of the bus by this process; a process that never uses it again keeps its last blocks.
+    pub fn reclaim(&mut self) {
         let confirmed = self.commands.confirmed();
         while self.blocks.first().is_some_and(|(end, _)| *end <= confirmed) {
             let (_, block) = self.blocks.remove(0);
             self.shared.free_block(block);
         }
     }
-}
-
-/// What was true when a query was put into the ring.
-#[derive(Clone, Copy, Debug)]
-struct Sent {
-    generation: u64,
-    end: u64,
 }

@@ -53,8 +53,7 @@ fn turn(config: &Config, inlet: &mut Inlet) {
         Ok(None) => inlet.wait(Some(MAX_SLEEP)),
         Err(error) => {
             inlet.row().inc(Counter::Damaged);
-            log::throttled_error!("consumer: {error}; dropped, the broker sends the message again");
-            inlet.wait(Some(MAX_SLEEP));
+            log::throttled_error!("consumer: {error}; dropped, the broker sends it again after the next reconnect");
         }
     }
 }

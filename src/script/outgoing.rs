@@ -48,7 +48,7 @@ impl Refusal {
             Self::Exchange(_) | Self::RoutingKey(_) => Verdict::KeyTooLong,
             Self::Payload(PayloadError::TooLarge { .. }) => Verdict::TooLarge,
             Self::Payload(_) => Verdict::BadPayload,
-            Self::Publish(PublishError::Full { .. }) => Verdict::OutboxFull,
+            Self::Publish(PublishError::Full { .. } | PublishError::NoMemory { .. }) => Verdict::OutboxFull,
             Self::Publish(PublishError::TooLarge { .. }) => Verdict::TooLarge,
             Self::Publish(_) => Verdict::Failed,
         }
@@ -56,7 +56,7 @@ impl Refusal {
 
     /// Logs the refusal of `function`, counts it if the bus has not done so, and gives the return code.
     pub(super) fn report(&self, function: &str) -> Verdict {
-        if let Self::Publish(PublishError::Full { .. }) = self {
+        if let Self::Publish(PublishError::Full { .. } | PublishError::NoMemory { .. }) = self {
             log::throttled_error!("{function}: {self}");
         } else {
             log::error!("{function}: {self}");

@@ -59,7 +59,10 @@ pub fn with<R>(body: impl FnOnce(&mut Process) -> R) -> Result<R, NotAttached> {
         let mut slot = slot.try_borrow_mut().map_err(|_| NotAttached::Busy)?;
         let process_no = host::process::process_no();
         match slot.as_mut() {
-            Some(process) if process.process_no == process_no => Ok(body(process)),
+            Some(process) if process.process_no == process_no => {
+                process.worker.reclaim();
+                Ok(body(process))
+            }
             _ => Ok(body(slot.insert(Process::attach(process_no)?))),
         }
     })
