@@ -256,7 +256,8 @@ pub const PARAMS: &[Param] = &[
         "KEMI function that is run instead of event routes; its argument is the name of the event."),
     int(c"amqp_prefetch", 500, (1, 65_535), "messages",
         |b, n| b.config.prefetch = u16::try_from(n).unwrap_or(u16::MAX),
-        "Messages of one subscription that the broker hands out before it waits for acknowledgements."),
+        "Messages of one subscription that the broker hands out before it waits for acknowledgements. So many may lie \
+         in the memory of the manager process."),
 
     // Publish and query.
     int(c"amqp_publish_wait_ms", 500, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),

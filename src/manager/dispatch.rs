@@ -23,6 +23,8 @@ pub struct Origin {
 #[derive(Debug)]
 pub struct Dispatch {
     next: usize,
+    /// Who gets the backlog.
+    sticky: Option<usize>,
     /// By consumer: a message of which only a part is in the ring.
     unfinished: Vec<Option<(Parcel, Origin)>>,
     rung: Vec<bool>,
@@ -31,7 +33,7 @@ pub struct Dispatch {
 impl Dispatch {
     /// For `consumers` consumer processes.
     pub fn new(consumers: usize) -> Self {
-        Self { next: 0, unfinished: (0..consumers).map(|_| None).collect(), rung: vec![false; consumers] }
+        Self { next: 0, sticky: None, unfinished: (0..consumers).map(|_| None).collect(), rung: vec![false; consumers] }
     }
 
     /// Sends on what was begun; returns what became complete.
@@ -52,9 +54,9 @@ impl Dispatch {
     /// The consumer for the next message of `len` bytes; `None` when all that may have it are full.
     pub fn choose(&self, port: &ManagerPort, len: usize, sticky: bool) -> Option<usize> {
         let count = self.unfinished.len();
-        let free = |c: &usize| self.unfinished[*c].is_none() && port.consumers[*c].can_answer(len.min(1024));
+        let free = |c: &usize| self.unfinished[*c].is_none() && port.consumers[*c].has_room(len);
         if sticky {
-            return Some(self.next % count).filter(free);
+            return Some(self.sticky.unwrap_or(self.next % count)).filter(free);
         }
         (0..count).map(|i| (self.next + i) % count).find(free)
     }
@@ -74,10 +76,17 @@ impl Dispatch {
         if !done {
             self.unfinished[consumer] = Some((parcel, origin));
         }
-        if !sticky {
+        if sticky {
+            self.sticky = Some(consumer);
+        } else {
             self.next = (consumer + 1) % self.unfinished.len();
         }
         done
+    }
+
+    /// The backlog is drained: the next one may go to another consumer.
+    pub fn unstick(&mut self) {
+        self.sticky = None;
     }
 
     /// Wakes the consumers that got something since the last call.
@@ -92,5 +101,41 @@ impl Dispatch {
     /// Whether a message is half way.
     pub fn is_unfinished(&self) -> bool {
         self.unfinished.iter().any(Option::is_some)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::bus::port::test_block;
+
+    #[test]
+    fn a_backlog_stays_with_one_consumer_whatever_comes_between() {
+        let mut port = ManagerPort::attach(test_block(4, 3)).unwrap();
+        let mut dispatch = Dispatch::new(3);
+        let message = Delivery::local(crate::bus::DeliveryKind::LateReply, Vec::new());
+        let origin = Origin { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
+        let mut hand = |sticky| {
+            let consumer = dispatch.choose(&port, 0, sticky).unwrap();
+            assert!(dispatch.hand(&mut port, consumer, &message, origin, sticky));
+            consumer
+        };
+        let backlog = hand(true);
+        let spread = [hand(false), hand(false), hand(false)];
+        assert!((0..3).all(|c| spread.contains(&c)), "{spread:?}");
+        assert_eq!(hand(true), backlog);
+    }
+
+    #[test]
+    fn a_full_consumer_is_passed_over() {
+        let mut port = ManagerPort::attach(test_block(4, 2)).unwrap();
+        let mut dispatch = Dispatch::new(2);
+        let message = Delivery::local(crate::bus::DeliveryKind::LateReply, vec![b'x'; 500]);
+        let origin = Origin { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
+        while dispatch.choose(&port, 500, true).is_some_and(|c| dispatch.hand(&mut port, c, &message, origin, true)) {}
+        let full = dispatch.sticky.unwrap();
+        assert_eq!(dispatch.choose(&port, 500, true), None);
+        assert_eq!(dispatch.choose(&port, 500, false), Some(1 - full));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::amqp::ChannelClose;
-use super::session::{Opened, PublishChannel, Subscribed};
+use super::session::{Opened, PublishChannel, SetupError, Subscribed};
 
 /// A publisher confirm.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub struct Incoming {
 #[derive(Debug)]
 pub enum Event {
     /// A connection attempt ended. The reason is fit for the log.
-    Opened { broker: usize, result: Result<Box<Opened>, String> },
+    Opened { broker: usize, result: Result<Box<Opened>, SetupError> },
     /// A connection is gone.
     Lost { session: u64, why: &'static str },
     /// The broker closed a channel.
@@ -56,9 +56,9 @@ pub enum Event {
     /// The broker cancelled a consumer: its queue was deleted or moved.
     Cancelled { epoch: u64 },
     /// A subscription was declared, or was refused.
-    Subscribed { session: u64, index: usize, result: Result<Box<Subscribed>, String> },
+    Subscribed { session: u64, index: usize, result: Result<Box<Subscribed>, SetupError> },
     /// A new publish channel in place of a closed one.
-    PublishChannel { session: u64, result: Result<PublishChannel, String> },
+    PublishChannel { session: u64, result: Result<PublishChannel, SetupError> },
 }
 
 #[derive(Debug, Default)]

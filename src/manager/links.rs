@@ -6,9 +6,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use super::log::Log;
-use super::session::{Opened, Setup};
+use super::session::{Opened, Setup, SetupError};
 use crate::bus::ManagerPort;
 use crate::bus::counters::Counter;
+
+/// A connection that lived so long was healthy. One that breaks sooner, again and again, is treated like a failed attempt:
+/// it may be a message that the library cannot read.
+const HEALTHY_NS: u64 = 10_000_000_000;
 
 /// One broker.
 #[derive(Debug)]
@@ -16,6 +20,10 @@ struct Link {
     state: State,
     /// Attempts that failed since the last success.
     failures: u32,
+    /// Since when it is down.
+    down_ns: u64,
+    /// Connections in a row that did not live for [`HEALTHY_NS`].
+    short_lived: u32,
     /// Whether it was ever up.
     was_up: bool,
     /// Whether it had been up before the present connection: then what waits there is the backlog of a reconnect.
@@ -42,7 +50,14 @@ pub struct Links {
 impl Links {
     /// All down, to be tried at once. `was_up`: a manager before this one was connected.
     pub fn new(setup: Setup, log: Log, was_up: bool) -> Self {
-        let down = || Link { state: State::Down { retry_ns: 0 }, failures: 0, was_up, reconnected: false };
+        let down = || Link {
+            state: State::Down { retry_ns: 0 },
+            failures: 0,
+            short_lived: 0,
+            down_ns: crate::bus::clock::now_ns(),
+            was_up,
+            reconnected: false,
+        };
         let links = setup.config.brokers.iter().map(|_| down()).collect();
         Self { setup, log, links, jitter: RandomState::new(), tried: false }
     }
@@ -73,10 +88,10 @@ impl Links {
     }
 
     /// Lets publishes use the connections for which `is_ready` says so.
-    pub fn admit(&mut self, is_ready: impl Fn(&Opened) -> bool) {
-        for link in &mut self.links {
+    pub fn admit(&mut self, is_ready: impl Fn(usize, &Opened) -> bool) {
+        for (index, link) in self.links.iter_mut().enumerate() {
             if let State::Up(opened) = &mut link.state {
-                opened.ready = opened.ready || is_ready(opened);
+                opened.ready = opened.ready || is_ready(index, opened);
             }
         }
     }
@@ -88,7 +103,7 @@ impl Links {
     }
 
     /// A connection attempt ended.
-    pub fn opened(&mut self, index: usize, result: Result<Box<Opened>, String>, port: &ManagerPort, now_ns: u64) {
+    pub fn opened(&mut self, index: usize, result: Result<Box<Opened>, SetupError>, port: &ManagerPort, now_ns: u64) {
         let name = self.name(index);
         self.tried = true;
         let link = &mut self.links[index];
@@ -102,7 +117,7 @@ impl Links {
                 link.reconnected = std::mem::replace(&mut link.was_up, true);
                 port.row.inc(Counter::Connects);
             }
-            Err(why) => {
+            Err(error) => {
                 link.failures += 1;
                 let pause = self.pause_ns(index);
                 let link = &mut self.links[index];
@@ -110,8 +125,10 @@ impl Links {
                 // The first failure is the news; the attempts after it are not.
                 if link.failures == 1 {
                     let ms = pause / 1_000_000;
-                    self.log
-                        .warn(format_args!("broker {name} cannot be reached: {why}; trying again, next in {ms} ms"));
+                    self.log.warn(format_args!(
+                        "broker {name} cannot be reached: {}; trying again, next in {ms} ms",
+                        error.why
+                    ));
                 }
             }
         }
@@ -120,6 +137,10 @@ impl Links {
     /// Takes the session off its link; the next attempt follows after the shortest pause.
     pub fn take(&mut self, session: u64, now_ns: u64) -> Option<(usize, Box<Opened>)> {
         let index = self.index_of(session)?;
+        let lived_ns = now_ns.saturating_sub(self.at(index)?.opened_ns);
+        let link = &mut self.links[index];
+        link.down_ns = now_ns;
+        link.short_lived = if lived_ns >= HEALTHY_NS { 0 } else { link.short_lived.saturating_add(1) };
         let pause = self.pause_ns(index);
         let state = &mut self.links[index].state;
         match std::mem::replace(state, State::Down { retry_ns: now_ns + pause }) {
@@ -153,14 +174,22 @@ impl Links {
         }
     }
 
-    /// The session whose publish channel has `epoch`.
-    pub fn by_publish_epoch(&mut self, epoch: u64) -> Option<&mut Opened> {
-        self.links.iter_mut().find_map(|l| match &mut l.state {
-            State::Up(opened) if opened.publish.as_ref().is_some_and(|p| p.channel.epoch() == epoch) => {
-                Some(&mut **opened)
-            }
-            _ => None,
-        })
+    /// Whether broker `index` is down, but not for longer than `grace_ns`: what is meant for it alone waits so long.
+    pub fn may_return(&self, index: usize, now_ns: u64, grace_ns: u64) -> bool {
+        let link = self.links.get(index).filter(|l| !matches!(l.state, State::Up(_)));
+        link.is_some_and(|l| now_ns.saturating_sub(l.down_ns) < grace_ns)
+    }
+
+    /// The session whose reply channel has `epoch`, with its broker's index.
+    pub fn by_reply_epoch(&self, epoch: u64) -> Option<(usize, &Opened)> {
+        self.up().find(|(_, o)| o.replies.as_ref().is_some_and(|channel| channel.epoch() == epoch))
+    }
+
+    /// The session whose publish channel has `epoch`, with its broker's index.
+    pub fn by_publish_epoch(&mut self, epoch: u64) -> Option<(usize, &mut Opened)> {
+        let has_it = |o: &Opened| o.publish.as_ref().is_some_and(|p| p.channel.epoch() == epoch);
+        let index = self.up().find(|(_, o)| has_it(o)).map(|(i, _)| i)?;
+        self.at(index).map(|opened| (index, opened))
     }
 
     /// Index of the broker that takes messages without a target: the first of the primary zone that is ready.
@@ -182,7 +211,8 @@ impl Links {
     fn pause_ns(&self, index: usize) -> u64 {
         let config = self.setup.config;
         let (min, max) = (config.reconnect_min.as_nanos() as u64, config.reconnect_max.as_nanos() as u64);
-        let doubled = min.saturating_mul(1 << self.links[index].failures.saturating_sub(1).min(20));
+        let failures = self.links[index].failures.max(self.links[index].short_lived);
+        let doubled = min.saturating_mul(1 << failures.saturating_sub(1).min(20));
         let pause = doubled.min(max);
         let random = self.jitter.hash_one((index, self.links[index].failures, crate::bus::clock::now_ns()));
         pause - random % (pause / 4 + 1)

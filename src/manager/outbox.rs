@@ -13,6 +13,8 @@ use shm::{Consumer, Corrupt};
 enum State {
     Waiting,
     Sent,
+    /// Refused for now; waits for its next attempt while others pass.
+    Delayed,
     Done,
 }
 
@@ -22,6 +24,7 @@ struct Entry {
     end: u64,
     state: State,
     attempts: u8,
+    nacks: u8,
 }
 
 /// Names one record of one ring for as long as it is not done.
@@ -50,7 +53,7 @@ impl Window {
             self.next += 1;
         }
         let Some(record) = ring.next()? else { return Ok(None) };
-        let entry = Entry { start: record.start, end: record.end, state: State::Waiting, attempts: 0 };
+        let entry = Entry { start: record.start, end: record.end, state: State::Waiting, attempts: 0, nacks: 0 };
         let start = entry.start;
         self.entries.push_back(entry);
         Ok(Some((RecordId(self.next), start)))
@@ -64,18 +67,32 @@ impl Window {
         entry.attempts
     }
 
-    /// The record must be sent again. Returns how often it was sent; `None` if it is done already.
-    pub fn again(&mut self, id: RecordId) -> Option<u8> {
-        let entry = self.at_mut(id.0).filter(|e| e.state == State::Sent)?;
-        entry.state = State::Waiting;
-        let attempts = entry.attempts;
-        self.next = self.next.min(id.0);
-        Some(attempts)
+    /// The record was under way on a channel that is gone, and must be sent again. False if it is done already.
+    pub fn again(&mut self, id: RecordId) -> bool {
+        self.turn(id, State::Sent, State::Waiting)
+    }
+
+    /// The broker could not take the record: it is passed over until [`retry`](Self::retry). Returns how often that
+    /// happened; `None` if it is done already.
+    pub fn nacked(&mut self, id: RecordId) -> Option<u8> {
+        if !self.turn(id, State::Sent, State::Delayed) {
+            return None;
+        }
+        let entry = self.at_mut(id.0)?;
+        entry.nacks = entry.nacks.saturating_add(1);
+        Some(entry.nacks)
+    }
+
+    /// The pause of a record that was refused for now is over. False if it was given up meanwhile.
+    pub fn retry(&mut self, id: RecordId) -> bool {
+        self.turn(id, State::Delayed, State::Waiting)
     }
 
     /// The broker has the record, or it was given up.
     pub fn done(&mut self, id: RecordId) {
-        self.set(id, State::Done);
+        if let Some(entry) = self.at_mut(id.0) {
+            entry.state = State::Done;
+        }
     }
 
     /// Frees the ring up to the first record that is not done. True if anything was freed.
@@ -119,10 +136,13 @@ impl Window {
         RecordId(0)
     }
 
-    fn set(&mut self, id: RecordId, state: State) {
-        if let Some(entry) = self.at_mut(id.0) {
-            entry.state = state;
+    fn turn(&mut self, id: RecordId, from: State, to: State) -> bool {
+        let Some(entry) = self.at_mut(id.0).filter(|e| e.state == from) else { return false };
+        entry.state = to;
+        if to == State::Waiting {
+            self.next = self.next.min(id.0);
         }
+        true
     }
 
     fn at(&self, number: u64) -> Option<&Entry> {
@@ -228,8 +248,8 @@ mod tests {
         assert!(!window.release(ring).unwrap(), "the first is still open");
         window.done(ids[0]);
         assert!(window.release(ring).unwrap());
-        assert_eq!(window.again(ids[1]), None, "done is done");
-        assert_eq!(window.again(ids[2]), Some(1));
+        assert!(!window.again(ids[1]), "done is done");
+        assert!(window.again(ids[2]));
         let (id, _) = window.next(ring).unwrap().unwrap();
         assert_eq!(id, ids[2], "again comes before what is new");
         window.sent(id);
@@ -241,6 +261,30 @@ mod tests {
         assert_eq!(window.next(ring).unwrap(), None);
         assert_eq!(ring.used(), 0);
         assert_eq!(window.open(), 0);
+    }
+
+    #[test]
+    fn a_record_refused_for_now_lets_others_pass_and_comes_back() {
+        let block = test_block(1, 1);
+        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut port = ManagerPort::attach(block).unwrap();
+        let ring = &mut port.processes[0].commands;
+        let mut window = Window::default();
+        publish(&mut worker, b"{}");
+        publish(&mut worker, b"{}");
+        let (refused, _) = window.next(ring).unwrap().unwrap();
+        window.sent(refused);
+        assert_eq!(window.nacked(refused), Some(1));
+        let (other, _) = window.next(ring).unwrap().unwrap();
+        assert_ne!(other, refused);
+        window.sent(other);
+        window.done(other);
+        assert_eq!(window.next(ring).unwrap(), None);
+        assert!(!window.again(refused), "it is under way on no channel");
+        assert!(window.retry(refused));
+        assert_eq!(window.next(ring).unwrap().unwrap().0, refused);
+        window.sent(refused);
+        assert_eq!(window.nacked(refused), Some(2));
     }
 
     #[test]

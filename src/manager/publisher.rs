@@ -27,8 +27,11 @@ use crate::payload::headers;
 /// Messages under way on one channel before the next waits. Bounds what is sent twice after a lost connection.
 const CONFIRM_WINDOW: usize = 1000;
 
-/// How often a message is sent before negative confirms count as a refusal.
-const MAX_ATTEMPTS: u8 = 5;
+/// Pause after the first negative confirm of a message; doubles with each.
+const NACK_PAUSE_NS: u64 = 100_000_000;
+
+/// Negative confirms after which a message is given up: after six pauses, 6.3 s in all.
+const MAX_NACKS: u8 = 7;
 
 /// How long a refused exchange stays in quarantine.
 const QUARANTINE_NS: u64 = 1_000_000_000;
@@ -51,12 +54,17 @@ pub struct Publisher {
     log: Log,
     windows: Vec<Window>,
     next: usize,
-    quarantine: HashMap<Vec<u8>, u64>,
+    /// By broker and exchange: refused until then.
+    quarantine: HashMap<(usize, Vec<u8>), u64>,
+    /// Records that the broker could not take, with the time of their next attempt.
+    delayed: Vec<(u64, usize, RecordId)>,
     /// Sends left with a window of one, to find an offender that the close text does not name.
     probing: usize,
-    /// When the last confirm came, or the first message after a pause left.
-    progress_ns: u64,
     touched: Vec<bool>,
+    /// Rings whose next record cannot be sent before something else changes.
+    blocked: Vec<bool>,
+    /// Rings that cannot be read any more; never expected.
+    unreadable: Vec<bool>,
     refusals: Throttle,
     damage: Throttle,
     message_id: String,
@@ -88,8 +96,10 @@ impl Publisher {
             next: 0,
             quarantine: HashMap::new(),
             probing: 0,
-            progress_ns: 0,
+            delayed: Vec::new(),
             touched: vec![false; processes],
+            blocked: vec![false; processes],
+            unreadable: vec![false; processes],
             refusals: Throttle::default(),
             damage: Throttle::default(),
             message_id: String::new(),
@@ -103,7 +113,9 @@ impl Publisher {
         while moved < limit && idle < self.windows.len() {
             let process_no = self.next;
             self.next = (self.next + 1) % self.windows.len();
-            match self.send_one(around, process_no) {
+            let step = self.send_one(around, process_no);
+            self.blocked[process_no] = step == Some(Step::Blocked) || self.unreadable[process_no];
+            match step {
                 Some(Step::Moved) => {
                     moved += 1;
                     idle = 0;
@@ -120,7 +132,6 @@ impl Publisher {
         let mut count = 0;
         while let Some(confirm) = around.inbox.next_confirm() {
             count += 1;
-            self.progress_ns = around.now_ns;
             self.take_confirm(around, confirm);
         }
         count
@@ -142,21 +153,34 @@ impl Publisher {
         }
     }
 
-    /// Whether messages are under way and no confirm came for the stall timeout.
-    pub fn stands_still(&self, links: &Links, now_ns: u64) -> bool {
+    /// Whether messages are under way at the primary broker and no confirm came for the stall timeout.
+    pub fn stands_still(&self, links: &mut Links, now_ns: u64) -> bool {
         let stall = self.config.stall_timeout.as_nanos() as u64;
-        in_flight(links) > 0 && now_ns.saturating_sub(self.progress_ns) >= stall
+        let publish = links.primary().and_then(|index| links.at(index)).and_then(|o| o.publish.as_ref());
+        publish.is_some_and(|p| !p.in_flight.is_empty() && now_ns.saturating_sub(p.progress_ns) >= stall)
     }
 
-    /// Whether messages are under way.
-    pub fn waits_for_confirms(&self, links: &Links) -> bool {
-        in_flight(links) > 0
+    /// Records whose pause is over may be sent again.
+    pub fn tick(&mut self, now_ns: u64) {
+        let windows = &mut self.windows;
+        self.delayed.retain(|(due_ns, process_no, id)| {
+            if *due_ns <= now_ns {
+                windows[*process_no].retry(*id);
+            }
+            *due_ns > now_ns
+        });
     }
 
-    /// Whether a record could be sent now.
-    pub fn has_work(&self, port: &ManagerPort, links: &Links) -> bool {
-        let room = links.up().any(|(_, o)| o.publish.as_ref().is_some_and(|p| p.in_flight.len() < self.window()));
-        room && self.windows.iter().zip(&port.processes).any(|(w, p)| w.has_waiting() || !p.commands.is_empty())
+    /// Whether messages are under way, or wait for their next attempt.
+    pub fn is_pressing(&self, links: &Links) -> bool {
+        !self.delayed.is_empty() || links.up().filter_map(|(_, o)| o.publish.as_ref()).any(|p| !p.in_flight.is_empty())
+    }
+
+    /// Whether a record came since the last [`send`](Self::send), which has looked at every ring. What was blocked then
+    /// waits for an event, and that wakes the loop.
+    pub fn has_work(&self, port: &ManagerPort) -> bool {
+        let mut rings = self.windows.iter().zip(&port.processes).zip(&self.blocked);
+        rings.any(|((w, p), blocked)| !blocked && (w.has_waiting() || !p.commands.is_empty()))
     }
 
     /// Whether everything that was accepted is settled.
@@ -172,23 +196,28 @@ impl Publisher {
     }
 
     /// A connection is gone: what it had under way is sent again, and who waits for an answer from it learns so.
-    pub fn session_lost(&mut self, around: &mut Around<'_>, publish: Option<PublishChannel>) {
-        let Some(publish) = publish else { return };
-        let epoch = publish.channel.epoch();
-        let resent = self.send_again(publish);
+    pub fn session_lost(&mut self, around: &mut Around<'_>, session: u64, publish: Option<PublishChannel>) {
+        let resent = publish.map_or(0, |publish| self.send_again(publish));
         around.port.row.add(Counter::Resent, resent);
         // Queries that were not confirmed are among those that are sent again.
         let windows = &self.windows;
-        let lost = around.queries.extract(|q| q.epoch == epoch && windows[q.process_no].start_of(q.record).is_none());
+        let lost =
+            around.queries.extract(|q| q.session == session && windows[q.process_no].start_of(q.record).is_none());
         for query in lost {
             around.replies.send(around.port, &query, &Outcome::ConnectionLost);
         }
     }
 
     /// The broker closed a publish channel because of one message: finds it, refuses it, sends the rest again.
-    pub fn channel_closed(&mut self, around: &mut Around<'_>, publish: PublishChannel, close: &ChannelClose) {
+    pub fn channel_closed(
+        &mut self,
+        around: &mut Around<'_>,
+        broker: usize,
+        publish: PublishChannel,
+        close: &ChannelClose,
+    ) {
         let open: Vec<_> = publish.in_flight.into_open().collect();
-        let offender = self.find_offender(around.port, &open, close, around.now_ns);
+        let offender = self.find_offender(around, broker, &open, close);
         // Found: no need to send one by one any longer.
         self.probing = 0;
         let mut resent = 0;
@@ -196,7 +225,7 @@ impl Publisher {
             if offender == Some((*process_no, *id)) {
                 self.refuse(around, *process_no, *id, &format!("{} {}", close.code, close.text));
             } else {
-                resent += u64::from(self.windows[*process_no].again(*id).is_some());
+                resent += u64::from(self.windows[*process_no].again(*id));
             }
         }
         around.port.row.add(Counter::Resent, resent);
@@ -219,7 +248,7 @@ impl Publisher {
     fn send_again(&mut self, publish: PublishChannel) -> u64 {
         let mut resent = 0;
         for (process_no, id) in publish.in_flight.into_open() {
-            resent += u64::from(self.windows[process_no].again(id).is_some());
+            resent += u64::from(self.windows[process_no].again(id));
         }
         resent
     }
@@ -247,12 +276,13 @@ impl Publisher {
 
     fn next_record(&mut self, port: &mut ManagerPort, process_no: usize) -> Option<(RecordId, u64)> {
         let (window, ring) = (&mut self.windows[process_no], &mut port.processes[process_no].commands);
-        if !window.has_waiting() && ring.is_empty() {
+        if self.unreadable[process_no] || (!window.has_waiting() && ring.is_empty()) {
             return None;
         }
         match window.next(ring) {
             Ok(next) => next,
             Err(_) => {
+                self.unreadable[process_no] = true;
                 self.damaged(port, process_no, None);
                 None
             }
@@ -271,13 +301,19 @@ impl Publisher {
             },
             Some(id) => {
                 let index = (id as usize).wrapping_sub(1);
+                if links.may_return(index, now_ns, self.config.stall_timeout.as_nanos() as u64) {
+                    return Decision::Wait;
+                }
                 if links.at(index).is_none() {
                     return Decision::Refuse(format!("broker {id} is not connected"));
                 }
                 index
             }
         };
-        if self.quarantine.get(command.exchange.as_bytes()).is_some_and(|until| *until > now_ns) {
+        if !self.quarantine.is_empty()
+            && let Some(until) = self.quarantine.get(&(broker, command.exchange.as_bytes().to_vec()))
+            && *until > now_ns
+        {
             return Decision::Refuse("the broker refused its exchange a moment ago".to_owned());
         }
         if str::from_utf8(command.exchange.as_bytes()).is_err()
@@ -324,13 +360,12 @@ impl Publisher {
             return if publish.channel.is_open() { Step::Broken(broker) } else { Step::Blocked };
         }
         if publish.in_flight.is_empty() {
-            self.progress_ns = *now_ns;
+            publish.progress_ns = *now_ns;
         }
         publish.in_flight.push((process_no, id));
         if let Some(query) = command.query {
-            let epoch = publish.channel.epoch();
-            let (sequence, deadline_ns) = (command.sequence, query.deadline_ns);
-            queries.insert(query.msg_id, Pending { process_no, sequence, deadline_ns, record: id, epoch });
+            let (sequence, deadline_ns, session) = (command.sequence, query.deadline_ns, opened.session);
+            queries.insert(query.msg_id, Pending { process_no, sequence, deadline_ns, record: id, session });
         }
         if self.windows[process_no].sent(id) == 1 && start < port.processes[process_no].sent_before {
             port.row.inc(Counter::Resent);
@@ -339,9 +374,10 @@ impl Publisher {
     }
 
     fn take_confirm(&mut self, around: &mut Around<'_>, confirm: Confirm) {
-        let Some(publish) = around.links.by_publish_epoch(confirm.epoch).and_then(|o| o.publish.as_mut()) else {
+        let Some(publish) = around.links.by_publish_epoch(confirm.epoch).and_then(|(_, o)| o.publish.as_mut()) else {
             return;
         };
+        publish.progress_ns = around.now_ns;
         let mut settled = Vec::new();
         publish.in_flight.confirm(confirm.tag, confirm.multiple, |item| settled.push(item));
         self.probing = self.probing.saturating_sub(settled.len());
@@ -352,11 +388,13 @@ impl Publisher {
         }
         for (process_no, id) in settled {
             around.port.row.inc(Counter::Nacked);
-            match self.windows[process_no].again(id) {
-                Some(attempts) if attempts >= MAX_ATTEMPTS => {
-                    self.refuse(around, process_no, id, "negative confirm, again and again");
-                }
-                _ => around.port.row.inc(Counter::Resent),
+            let Some(nacks) = self.windows[process_no].nacked(id) else { continue };
+            if nacks >= MAX_NACKS {
+                self.refuse(around, process_no, id, "the broker could not take it (negative confirm), again and again");
+            } else {
+                let due_ns = around.now_ns + (NACK_PAUSE_NS << (nacks - 1));
+                self.delayed.push((due_ns, process_no, id));
+                around.port.row.inc(Counter::Resent);
             }
         }
     }
@@ -365,9 +403,11 @@ impl Publisher {
     fn refuse(&mut self, around: &mut Around<'_>, process_no: usize, id: RecordId, why: &str) {
         around.port.row.inc(Counter::RefusedByBroker);
         self.settle(process_no, id);
+        let mut asked = None;
         let what = match self.command(around.port, process_no, id) {
             None => "a message".to_owned(),
             Some(command) => {
+                asked = command.query.map(|q| (command.sequence, q.deadline_ns));
                 let exchange = String::from_utf8_lossy(command.exchange.as_bytes());
                 let key = String::from_utf8_lossy(command.routing_key.as_bytes());
                 format!(
@@ -380,7 +420,10 @@ impl Publisher {
             let more = if more > 0 { format!("; {more} more since the last line") } else { String::new() };
             self.log.error(format_args!("{what} refused: {why}{more}"));
         }
-        for query in around.queries.extract(|q| q.process_no == process_no && q.record == id) {
+        // It is among the queries only if it was sent before.
+        around.queries.extract(|q| q.process_no == process_no && q.record == id);
+        if let Some((sequence, deadline_ns)) = asked {
+            let query = Pending { process_no, sequence, deadline_ns, record: id, session: 0 };
             around.replies.send(around.port, &query, &Outcome::Refused);
         }
     }
@@ -407,30 +450,20 @@ impl Publisher {
         port.processes[process_no].commands.read_at(start).ok().and_then(|r| Command::decode(r.bytes))
     }
 
-    /// The first message under way that fits what the broker names.
+    /// The first message under way that fits what the broker names. Puts a refused exchange into quarantine.
     fn find_offender(
         &mut self,
-        port: &ManagerPort,
+        around: &Around<'_>,
+        broker: usize,
         open: &[(usize, RecordId)],
         close: &ChannelClose,
-        now_ns: u64,
     ) -> Option<(usize, RecordId)> {
-        let found = match Culprit::named_in(close) {
-            Some(Culprit::Exchange(name)) => {
-                self.quarantine.retain(|_, until| *until > now_ns);
-                self.quarantine.insert(name.as_bytes().to_vec(), now_ns + QUARANTINE_NS);
-                self.first(port, open, |command| command.exchange.as_bytes() == name.as_bytes())
-            }
-            Some(Culprit::Size(size)) => self.first(port, open, |command| {
-                let len = match command.body {
-                    Body::Inline(text) => text.len(),
-                    Body::Block { len, .. } => usize::try_from(len).unwrap_or(usize::MAX),
-                };
-                // The broker counts Server-ID, the record does not have it yet.
-                (len..=len.saturating_add(SERVER_ID_ROOM)).contains(&size)
-            }),
-            None => None,
-        };
+        let culprit = Culprit::named_in(close);
+        if let Some(Culprit::Exchange(name)) = culprit {
+            self.quarantine.retain(|_, until| *until > around.now_ns);
+            self.quarantine.insert((broker, name.as_bytes().to_vec()), around.now_ns + QUARANTINE_NS);
+        }
+        let found = culprit.and_then(|culprit| self.first(around.port, open, |command| culprit.fits(command)));
         found.or(if let [only] = open { Some(*only) } else { None })
     }
 
@@ -458,30 +491,50 @@ enum Decision {
 const SERVER_ID_ROOM: usize = 512;
 
 /// What the text of a channel close says about the message that caused it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Culprit<'t> {
+    /// Missing, or forbidden for this user.
     Exchange(&'t str),
+    /// A routing key that this user may not use on that exchange; others are fine.
+    Topic { key: &'t str, exchange: &'t str },
+    /// Larger than the broker takes.
     Size(usize),
 }
 
 impl<'t> Culprit<'t> {
     /// `NOT_FOUND - no exchange 'X' in vhost '/'`, `ACCESS_REFUSED - access to exchange 'X' in vhost ...`,
+    /// `ACCESS_REFUSED - access to topic 'K' in exchange 'X' in vhost ...`,
     /// `PRECONDITION_FAILED - message size N is larger than configured max size M`.
     fn named_in(close: &'t ChannelClose) -> Option<Self> {
         let text = close.text.as_str();
         if matches!(close.code, 403 | 404) {
-            let (_, rest) = text.split_once("exchange '")?;
-            // A name may hold a quote itself.
-            return rest.rsplit_once("' in vhost").map(|(name, _)| Self::Exchange(name));
+            // A name may hold a quote itself, so the ends are looked for from outside.
+            let (text, _) = text.rsplit_once("' in vhost")?;
+            if let Some((_, rest)) = text.split_once("access to topic '") {
+                return rest.rsplit_once("' in exchange '").map(|(key, exchange)| Self::Topic { key, exchange });
+            }
+            return text.split_once("exchange '").map(|(_, name)| Self::Exchange(name));
         }
         let (_, rest) = text.split_once("message size ")?;
         rest.split(' ').next()?.parse().ok().map(Self::Size)
     }
-}
 
-/// Messages under way on all connections.
-fn in_flight(links: &Links) -> usize {
-    links.up().filter_map(|(_, o)| o.publish.as_ref()).map(|p| p.in_flight.len()).sum()
+    fn fits(self, command: &Command<'_>) -> bool {
+        match self {
+            Self::Exchange(name) => command.exchange.as_bytes() == name.as_bytes(),
+            Self::Topic { key, exchange } => {
+                command.exchange.as_bytes() == exchange.as_bytes() && command.routing_key.as_bytes() == key.as_bytes()
+            }
+            Self::Size(size) => {
+                let len = match command.body {
+                    Body::Inline(text) => text.len(),
+                    Body::Block { len, .. } => usize::try_from(len).unwrap_or(usize::MAX),
+                };
+                // The broker counts Server-ID, the record does not have it yet.
+                (len..=len.saturating_add(SERVER_ID_ROOM)).contains(&size)
+            }
+        }
+    }
 }
 
 /// The body with `Server-ID` in it; `None` if the record is damaged.
@@ -519,6 +572,9 @@ mod unit_tests {
         assert_eq!(Culprit::named_in(&missing), Some(Culprit::Exchange("it's")));
         let refused = close(403, "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'guest'");
         assert_eq!(Culprit::named_in(&refused), Some(Culprit::Exchange("x")));
+        let topic =
+            close(403, "ACCESS_REFUSED - access to topic 'a.b' in exchange 'ev' in vhost '/' refused for user 'u'");
+        assert_eq!(Culprit::named_in(&topic), Some(Culprit::Topic { key: "a.b", exchange: "ev" }));
         let large = close(406, "PRECONDITION_FAILED - message size 2000 is larger than configured max size 1000");
         assert_eq!(Culprit::named_in(&large), Some(Culprit::Size(2000)));
         assert_eq!(Culprit::named_in(&close(541, "INTERNAL_ERROR")), None);

@@ -20,8 +20,8 @@ pub struct Pending {
     pub deadline_ns: u64,
     /// Its record in the outbox.
     pub record: RecordId,
-    /// Epoch of the publish channel it was sent on last.
-    pub epoch: u64,
+    /// Connection it was sent on last.
+    pub session: u64,
 }
 
 /// All queries that were sent and neither answered nor expired.
@@ -116,9 +116,10 @@ impl Replies {
         }
     }
 
-    /// Whether a reply waits for room.
-    pub fn is_waiting(&self) -> bool {
-        self.waiting > 0
+    /// Whether a reply that somebody still wants waits for room. A torn one that nobody wants any more goes out with
+    /// the worker's next query.
+    pub fn is_waiting(&self, now_ns: u64) -> bool {
+        self.waiting > 0 && self.by_process.iter().flatten().any(|(deadline, _)| *deadline > now_ns)
     }
 
     fn flush_one(&mut self, port: &mut ManagerPort, process_no: usize) {
@@ -139,7 +140,7 @@ mod tests {
     use crate::manager::outbox::Window;
 
     fn pending(process_no: usize, sequence: u64) -> Pending {
-        Pending { process_no, sequence, deadline_ns: 10, record: record(), epoch: 1 }
+        Pending { process_no, sequence, deadline_ns: 10, record: record(), session: 1 }
     }
 
     /// Ids are only made by windows; any will do here.
@@ -152,9 +153,9 @@ mod tests {
         let mut queries = Queries::default();
         queries.insert(b"a", pending(1, 1));
         queries.insert(b"a", pending(2, 1));
-        queries.insert(b"a", Pending { epoch: 2, ..pending(1, 1) });
+        queries.insert(b"a", Pending { session: 2, ..pending(1, 1) });
         assert_eq!(queries.len(), 2);
-        assert_eq!(queries.take(b"a"), Some(Pending { epoch: 2, ..pending(1, 1) }));
+        assert_eq!(queries.take(b"a"), Some(Pending { session: 2, ..pending(1, 1) }));
         assert_eq!(queries.take(b"a"), Some(pending(2, 1)));
         assert_eq!(queries.take(b"a"), None);
         assert_eq!(queries.len(), 0);

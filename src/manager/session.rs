@@ -48,6 +48,8 @@ pub struct PublishChannel {
     pub channel: Channel,
     /// Process and record of each message under way.
     pub in_flight: InFlight<(usize, RecordId)>,
+    /// When the last confirm came, or the first message after a pause left.
+    pub progress_ns: u64,
 }
 
 /// A connection that is up.
@@ -79,6 +81,15 @@ pub struct Subscribed {
     pub backlog: u32,
 }
 
+/// Why a piece of setup failed.
+#[derive(Debug)]
+pub struct SetupError {
+    /// Fit for the log.
+    pub why: String,
+    /// The library was interrupted in the middle of a call: the connection must be dropped.
+    pub interrupted: bool,
+}
+
 /// `Server-ID` of this server at broker `id`.
 pub fn server_id(config: &Config, id: u32) -> String {
     format!("kamailio@{}-<{id}>-targeted-0", config.node_hostname)
@@ -96,7 +107,14 @@ impl Setup {
         tokio::spawn(async move {
             let broker = &setup.config.brokers[index];
             let limit = setup.config.connect_timeout + SETUP_TIMEOUT;
-            let result = bounded(limit, setup.open(broker)).await;
+            // In a task of its own: should the library panic, the attempt has failed and the next one follows.
+            let attempt = tokio::spawn({
+                let setup = setup.clone();
+                async move { bounded(limit, setup.open(broker)).await }
+            });
+            let result = attempt
+                .await
+                .unwrap_or_else(|panic| Err(SetupError { why: format!("client library: {panic}"), interrupted: true }));
             let opened = result.as_ref().ok().map(|o| (o.session, o.connection.clone()));
             setup.inbox.event(Event::Opened { broker: index, result: result.map(Box::new) });
             if let Some((session, connection)) = opened {
@@ -119,7 +137,7 @@ impl Setup {
     async fn open_publish(&self, connection: &Connection) -> Result<PublishChannel, String> {
         let channel = connection.channel(self.shared.next_epoch(), &self.inbox).await?;
         channel.confirm_select().await?;
-        Ok(PublishChannel { channel, in_flight: InFlight::default() })
+        Ok(PublishChannel { channel, in_flight: InFlight::default(), progress_ns: now_ns() })
     }
 
     /// Declares the reply queue as the C module does, so that applications find the same names.
@@ -193,6 +211,9 @@ impl Opened {
 }
 
 /// Bounds a piece of setup.
-async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    timeout(limit, work).await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+async fn bounded<T>(limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, SetupError> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(|why| SetupError { why, interrupted: false }),
+        Err(_) => Err(SetupError { why: format!("no answer within {limit:?}"), interrupted: true }),
+    }
 }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use super::amqp::Channel;
 use super::log::Log;
-use super::session::{Opened, Setup, Subscribed};
-use super::tracker::Tracker;
+use super::session::{Opened, Setup, SetupError, Subscribed};
+use super::tracker::{Settle, Tracker};
 use crate::bus::subscription::Subscription;
 use crate::bus::{ManagerPort, Verdict};
-use crate::config::Config;
 
 /// First pause after a refused declaration; doubles up to [`RETRY_MAX_NS`].
 const RETRY_MIN_NS: u64 = 1_000_000_000;
@@ -32,6 +31,13 @@ pub struct Active {
     pub backlog: u32,
 }
 
+impl Active {
+    /// Tells the broker. False if the connection takes nothing any more; a closed channel reports itself.
+    fn tell(&self, settle: Settle) -> bool {
+        self.channel.settle(settle).is_ok() || !self.channel.is_open()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Declaring,
@@ -44,23 +50,42 @@ enum State {
 pub struct Subscriptions {
     setup: Setup,
     log: Log,
-    list: Vec<Arc<Subscription>>,
+    /// In the order of the registry; `None` for an entry that cannot be read.
+    list: Vec<Option<Arc<Subscription>>>,
+    /// Whether the registry was read at all.
+    read: bool,
     /// By session and subscription.
     states: HashMap<(u64, usize), State>,
     /// By epoch.
     active: HashMap<u64, Active>,
     dirty: Vec<u64>,
+    /// A connection that takes no more acknowledgements.
+    broken: Option<u64>,
 }
 
 impl Subscriptions {
     /// None yet.
     pub fn new(setup: Setup, log: Log) -> Self {
-        Self { setup, log, list: Vec::new(), states: HashMap::new(), active: HashMap::new(), dirty: Vec::new() }
+        Self {
+            setup,
+            log,
+            list: Vec::new(),
+            read: false,
+            states: HashMap::new(),
+            active: HashMap::new(),
+            dirty: Vec::new(),
+            broken: None,
+        }
     }
 
     /// The subscription number `index`.
     pub fn get(&self, index: usize) -> Option<&Arc<Subscription>> {
-        self.list.get(index)
+        self.list.get(index)?.as_ref()
+    }
+
+    /// A connection that takes no more acknowledgements, if there is one.
+    pub fn take_broken(&mut self) -> Option<u64> {
+        self.broken.take()
     }
 
     /// The consuming channel with `epoch`.
@@ -75,12 +100,14 @@ impl Subscriptions {
 
     /// No message came for a while: whatever was counted as backlog is gone.
     pub fn backlog_ended(&mut self) {
-        self.active.values_mut().for_each(|a| a.backlog = 0);
+        // Consumers that still work on it are not quiet.
+        self.active.values_mut().filter(|a| !a.tracker.has_open()).for_each(|a| a.backlog = 0);
     }
 
     /// Whether every subscription of `session` was declared or refused.
-    pub fn is_settled(&self, session: u64) -> bool {
-        !self.states.iter().any(|((s, _), state)| *s == session && *state == State::Declaring)
+    pub fn is_settled(&self, broker: usize, session: u64) -> bool {
+        let settled = |index: usize| !matches!(self.states.get(&(session, index)), None | Some(State::Declaring));
+        self.read && (0..self.list.len()).all(|index| !self.is_wanted(broker, index) || settled(index))
     }
 
     /// Reads new entries of the registry and declares what is not declared yet on `sessions`.
@@ -101,11 +128,11 @@ impl Subscriptions {
         &mut self,
         (session, broker): (u64, usize),
         index: usize,
-        result: Result<Box<Subscribed>, String>,
+        result: Result<Box<Subscribed>, SetupError>,
         reconnect: bool,
         now_ns: u64,
     ) {
-        let Some(subscription) = self.list.get(index) else { return };
+        let Some(subscription) = self.get(index).cloned() else { return };
         let (queue, exchange) = (&subscription.queue.name, &subscription.exchange.name);
         let before = self.states.get(&(session, index)).copied();
         let state = match result {
@@ -120,7 +147,7 @@ impl Subscriptions {
                 self.active.insert(epoch, Active { index, broker, session, channel, tracker, backlog });
                 State::Active { epoch }
             }
-            Err(why) => {
+            Err(SetupError { why, .. }) => {
                 let pause_ns = match before {
                     Some(State::Refused { pause_ns, .. }) => (pause_ns * 2).min(RETRY_MAX_NS),
                     _ => RETRY_MIN_NS,
@@ -139,7 +166,7 @@ impl Subscriptions {
     /// The channel with `epoch` was closed or its consumer cancelled: declare it again. True if it was one of ours.
     pub fn channel_lost(&mut self, epoch: u64, why: &str, now_ns: u64) -> bool {
         let Some(active) = self.active.remove(&epoch) else { return false };
-        let queue = self.list.get(active.index).map_or("", |s| &s.queue.name);
+        let queue = self.get(active.index).map_or("", |s| &s.queue.name);
         self.log.warn(format_args!("consumer of queue \"{queue}\" ended: {why}; subscribing again"));
         let state = State::Refused { retry_ns: now_ns + RETRY_MIN_NS / 10, pause_ns: RETRY_MIN_NS / 2 };
         self.states.insert((active.session, active.index), state);
@@ -162,9 +189,10 @@ impl Subscriptions {
     /// The message with `tag` is done with. False if its channel is gone.
     pub fn finish(&mut self, epoch: u64, tag: u64, verdict: Verdict) -> bool {
         let Some(active) = self.active.get_mut(&epoch) else { return false };
-        if let Some(settle) = active.tracker.finish(tag, verdict) {
-            // A broken channel reports itself; the broker then delivers the message again.
-            let _ = active.channel.settle(settle);
+        if let Some(settle) = active.tracker.finish(tag, verdict)
+            && !active.tell(settle)
+        {
+            self.broken = Some(active.session);
         }
         if !self.dirty.contains(&epoch) {
             self.dirty.push(epoch);
@@ -176,10 +204,11 @@ impl Subscriptions {
     pub fn flush(&mut self) -> u64 {
         let mut settled = 0;
         for epoch in self.dirty.drain(..) {
-            if let Some(Active { tracker, channel, .. }) = self.active.get_mut(&epoch) {
-                settled += tracker.flush(|settle| {
-                    let _ = channel.settle(settle);
-                });
+            let Some(active) = self.active.get_mut(&epoch) else { continue };
+            let mut settles = Vec::new();
+            settled += active.tracker.flush(|settle| settles.push(settle));
+            if !settles.into_iter().all(|settle| active.tell(settle)) {
+                self.broken = Some(active.session);
             }
         }
         settled
@@ -187,15 +216,18 @@ impl Subscriptions {
 
     fn read_registry(&mut self, port: &ManagerPort) {
         let Ok(registry) = port.shared.registry() else { return };
+        self.read = true;
         while let Some(text) = registry.get(self.list.len()) {
-            match Subscription::from_bytes(&text) {
-                Ok(subscription) => self.list.push(Arc::new(subscription)),
-                Err(why) => {
-                    self.log.error(format_args!("subscription {} is damaged: {why}", self.list.len()));
-                    return;
-                }
-            }
+            let subscription = Subscription::from_bytes(&text).map_err(|why| {
+                self.log.error(format_args!("subscription {} is damaged: {why}", self.list.len()));
+            });
+            self.list.push(subscription.ok().map(Arc::new));
         }
+    }
+
+    /// Whether subscription `index` is declared at `broker`.
+    fn is_wanted(&self, broker: usize, index: usize) -> bool {
+        self.get(index).is_some_and(|s| s.federate || self.setup.config.brokers[broker].zone == 0)
     }
 
     fn declare_if_due(&mut self, broker: usize, opened: &Opened, index: usize, now_ns: u64) {
@@ -204,20 +236,16 @@ impl Subscriptions {
             Some(State::Refused { retry_ns, .. }) => *retry_ns <= now_ns,
             Some(State::Declaring | State::Active { .. }) => false,
         };
-        let subscription = &self.list[index];
-        if !due || !(subscription.federate || is_primary(self.setup.config, broker)) {
+        if !due || !self.is_wanted(broker, index) {
             return;
         }
+        let Some(subscription) = self.get(index).cloned() else { return };
         // A refused one keeps its pause, so that the next refusal doubles it.
         if !matches!(self.states.get(&(opened.session, index)), Some(State::Refused { .. })) {
             self.states.insert((opened.session, index), State::Declaring);
         } else if let Some(State::Refused { retry_ns, .. }) = self.states.get_mut(&(opened.session, index)) {
             *retry_ns = u64::MAX;
         }
-        self.setup.subscribe(opened.session, opened.connection.clone(), index, Arc::clone(subscription));
+        self.setup.subscribe(opened.session, opened.connection.clone(), index, subscription);
     }
-}
-
-fn is_primary(config: &Config, broker: usize) -> bool {
-    config.brokers[broker].zone == 0
 }

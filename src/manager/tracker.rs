@@ -59,6 +59,11 @@ impl Tracker {
         Some(Settle { tag, multiple: false, verdict })
     }
 
+    /// Whether a message is still being handled.
+    pub fn has_open(&self) -> bool {
+        self.tags.contains(&State::Open)
+    }
+
     /// What to send for all that finished since the last call. Returns how many messages that acknowledges.
     pub fn flush(&mut self, mut send: impl FnMut(Settle)) -> u64 {
         if self.finished.is_empty() {

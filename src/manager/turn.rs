@@ -16,8 +16,9 @@ use super::links::Links;
 use super::log::Log;
 use super::publisher::{Around, Publisher};
 use super::queries::{Queries, Replies};
-use super::session::{Opened, PublishChannel, Setup};
+use super::session::{PublishChannel, Setup, SetupError};
 use super::subscriptions::Subscriptions;
+use super::tracker::Settle;
 use super::wake::Wake;
 use crate::bus::clock::now_ns;
 use crate::bus::counters::Counter;
@@ -41,7 +42,8 @@ const TICK_NS: u64 = 10_000_000;
 /// Longest that publishes wait for the subscriptions of a new connection to be declared.
 const DECLARE_WAIT_NS: u64 = 2_000_000_000;
 
-/// Events made by the module itself that may wait for a consumer; more are dropped and counted as late.
+/// Late replies and connection events that may wait for a consumer; more are dropped, as are more bytes than one message of
+/// the largest size. Late replies were counted before.
 const MAX_LOCAL_EVENTS: usize = 1000;
 
 /// Set by the panic hook when a task of the client library panicked: its connection may be dead without a word.
@@ -142,7 +144,7 @@ impl Manager {
 
     /// Closes all connections; a second at most.
     pub async fn close(&mut self) {
-        self.ack_turn();
+        while self.ack_turn() > 0 {}
         let sessions: Vec<u64> = self.links.up().map(|(_, o)| o.session).collect();
         let taken: Vec<_> = sessions.into_iter().filter_map(|s| self.links.take(s, u64::MAX / 2)).collect();
         let closing: Vec<_> = taken.into_iter().map(|(_, opened)| tokio::spawn(opened.close_and_wait())).collect();
@@ -210,6 +212,9 @@ impl Manager {
         if !self.draining {
             moved += self.hand_out(now_ns);
         }
+        if !self.subscriptions.drains() {
+            self.dispatch.unstick();
+        }
         self.dispatch.ring(&mut self.port);
         self.flush_acks();
         moved
@@ -249,7 +254,7 @@ impl Manager {
         let sticky = self.config.single_consumer_on_reconnect && active.backlog > 0;
         let (index, broker) = (active.index, active.broker);
         if message.body.len() > self.config.max_message_size {
-            self.too_large(&message);
+            self.reject_oversized(&message);
             return true;
         }
         let Some(consumer) = self.dispatch.choose(&self.port, message.body.len(), sticky) else {
@@ -261,19 +266,15 @@ impl Manager {
         }
         self.subscriptions.delivered(message.epoch, message.tag);
         let Some(subscription) = self.subscriptions.get(index).cloned() else { return true };
-        let after_route = !subscription.no_ack && subscription.wait_for_consumer_ack;
-        let origin = Origin {
-            epoch: message.epoch,
-            tag: message.tag,
-            ack_on_receipt: !after_route,
-            redelivered: message.redelivered,
-        };
-        let handle = AckHandle { subscription: index as u32, epoch: message.epoch, delivery_tag: message.tag };
+        let ack_on_receipt = subscription.no_ack || !subscription.wait_for_consumer_ack;
+        let (epoch, tag, redelivered) = (message.epoch, message.tag, message.redelivered);
+        let origin = Origin { epoch, tag, ack_on_receipt, redelivered };
+        let handle = AckHandle { subscription: index as u32, epoch, delivery_tag: tag };
         let name = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
         let delivery = Delivery {
             kind: DeliveryKind::Message,
-            ack: after_route.then_some(handle),
-            redelivered: message.redelivered,
+            ack: (!ack_on_receipt).then_some(handle),
+            redelivered,
             broker_id: self.config.brokers[broker].id,
             received_unix: message.received_unix,
             exchange: message.exchange.into_bytes(),
@@ -303,15 +304,8 @@ impl Manager {
     }
 
     /// Larger than any consumer would take: rejected, so that a dead-letter exchange gets it if there is one.
-    fn too_large(&mut self, message: &Incoming) {
-        self.port.row.inc(Counter::Oversized);
-        self.log.error(format_args!(
-            "message of {} bytes (exchange \"{}\", routing key \"{}\") rejected: amqp_max_message_size is {}",
-            message.body.len(),
-            message.exchange,
-            message.routing_key,
-            self.config.max_message_size
-        ));
+    fn reject_oversized(&mut self, message: &Incoming) {
+        self.oversized(message);
         self.subscriptions.delivered(message.epoch, message.tag);
         self.subscriptions.finish(message.epoch, message.tag, Verdict::Reject);
     }
@@ -319,15 +313,22 @@ impl Manager {
     fn flush_acks(&mut self) {
         let settled = self.subscriptions.flush();
         self.port.row.add(Counter::Acknowledged, settled);
+        if let Some(session) = self.subscriptions.take_broken() {
+            self.session_lost(session, "takes no more acknowledgements", now_ns());
+        }
     }
 
     /// Gives each reply to the worker that waits for it; one that nobody waits for becomes an event.
     fn take_replies(&mut self, now_ns: u64) -> usize {
-        let mut last = None;
+        let mut last: Option<(u64, u64)> = None;
         let mut moved = 0;
         while let Some(reply) = self.inbox.next_reply() {
             moved += 1;
-            last = Some((reply.epoch, reply.tag));
+            let (epoch, tag) = (reply.epoch, reply.tag);
+            if let Some((before, tag)) = last.filter(|(before, _)| *before != epoch) {
+                self.acknowledge_replies(before, tag);
+            }
+            last = Some((epoch, tag));
             self.take_reply(reply, now_ns);
         }
         if let Some((epoch, tag)) = last {
@@ -337,16 +338,24 @@ impl Manager {
     }
 
     fn take_reply(&mut self, reply: Incoming, now_ns: u64) {
-        let Some(broker) = self.links.up().find(|(_, o)| reply_epoch(o) == Some(reply.epoch)).map(|(i, _)| i) else {
+        let Some(broker_id) = self.links.by_reply_epoch(reply.epoch).map(|(i, _)| self.config.brokers[i].id) else {
+            // Its connection is gone, and with it every query that it could answer.
+            self.port.row.inc(Counter::LateReplies);
             return;
         };
-        let broker_id = self.config.brokers[broker].id;
         // What is no JSON or has no Msg-ID cannot be an answer; a consumer will say what is wrong with it.
         let msg_id = top_level_string(&reply.body, b"Msg-ID").ok().flatten();
         let query = msg_id.and_then(|id| self.queries.take(&id));
         let live = query.filter(|q| {
             q.deadline_ns > now_ns && self.port.processes.get(q.process_no).is_some_and(|p| p.waits_for(q.sequence))
         });
+        if reply.body.len() > self.config.max_message_size {
+            self.oversized(&reply);
+            if let Some(query) = live {
+                self.replies.send(&mut self.port, &query, &Outcome::Refused);
+            }
+            return;
+        }
         if let Some(query) = live {
             let answer = Reply { broker_id, received_unix: reply.received_unix, body: reply.body };
             self.replies.send(&mut self.port, &query, &Outcome::Answer(answer));
@@ -354,29 +363,38 @@ impl Manager {
         }
         self.port.row.inc(Counter::LateReplies);
         self.push_local(Delivery {
-            kind: DeliveryKind::LateReply,
-            ack: None,
             redelivered: reply.redelivered,
             broker_id,
             received_unix: reply.received_unix,
             exchange: reply.exchange.into_bytes(),
             routing_key: reply.routing_key.into_bytes(),
-            event_key: Vec::new(),
-            event_subkey: Vec::new(),
-            body: reply.body,
+            ..Delivery::local(DeliveryKind::LateReply, reply.body)
         });
     }
 
     fn acknowledge_replies(&mut self, epoch: u64, tag: u64) {
-        let session = self.links.up().find(|(_, o)| reply_epoch(o) == Some(epoch)).map(|(_, o)| o);
-        if let Some(channel) = session.and_then(|o| o.replies.as_ref()) {
+        if let Some(channel) = self.links.by_reply_epoch(epoch).and_then(|(_, o)| o.replies.as_ref()) {
             // A broken channel reports itself; its answers are lost with it.
-            let _ = channel.settle(super::tracker::Settle { tag, multiple: true, verdict: Verdict::Ack });
+            let _ = channel.settle(Settle { tag, multiple: true, verdict: Verdict::Ack });
         }
     }
 
+    /// Counts and logs a message that is larger than anybody here takes.
+    fn oversized(&mut self, message: &Incoming) {
+        self.port.row.inc(Counter::Oversized);
+        self.log.error(format_args!(
+            "message of {} bytes (exchange \"{}\", routing key \"{}\") rejected: amqp_max_message_size is {}",
+            message.body.len(),
+            message.exchange,
+            message.routing_key,
+            self.config.max_message_size
+        ));
+    }
+
     fn push_local(&mut self, event: Delivery) {
-        if self.local.len() < MAX_LOCAL_EVENTS && !self.draining {
+        let bytes: usize = self.local.iter().map(|waiting| waiting.body.len()).sum();
+        let room = self.local.len() < MAX_LOCAL_EVENTS && bytes <= self.config.max_message_size;
+        if room && !self.draining {
             self.local.push_back(event);
         }
     }
@@ -414,23 +432,27 @@ impl Manager {
             Event::Subscribed { session, index, result } => {
                 let Some((broker, _)) = self.links.session(session) else { return };
                 let reconnect = self.links.is_reconnect(broker);
+                let interrupted = result.as_ref().is_err_and(|e| e.interrupted);
                 self.subscriptions.subscribed((session, broker), index, result, reconnect, now_ns);
                 self.last_delivery_ns = now_ns;
+                if interrupted {
+                    self.session_lost(session, "a declaration was not answered", now_ns);
+                }
                 self.admit(now_ns);
             }
             Event::PublishChannel { session, result } => self.publish_channel(session, result, now_ns),
         }
     }
 
-    fn publish_channel(&mut self, session: u64, result: Result<PublishChannel, String>, now_ns: u64) {
+    fn publish_channel(&mut self, session: u64, result: Result<PublishChannel, SetupError>, now_ns: u64) {
         match result {
             Ok(publish) => {
                 if let Some((_, opened)) = self.links.session(session) {
                     opened.publish = Some(publish);
                 }
             }
-            Err(why) => {
-                self.log.warn(format_args!("no new publish channel: {why}"));
+            Err(error) => {
+                self.log.warn(format_args!("no new publish channel: {}", error.why));
                 self.session_lost(session, "no publish channel", now_ns);
             }
         }
@@ -446,19 +468,19 @@ impl Manager {
         let name = self.links.name(broker);
         self.log.warn(format_args!("broker {name} lost: {why}; {waiting} unconfirmed messages kept, connecting again"));
         let (publisher, mut around) = self.split(now_ns);
-        publisher.session_lost(&mut around, publish);
+        publisher.session_lost(&mut around, session, publish);
         opened.close();
         self.connection_event(broker, "closed");
         self.update_flow(now_ns);
     }
 
     fn channel_closed(&mut self, epoch: u64, close: &super::amqp::ChannelClose, now_ns: u64) {
-        if let Some(opened) = self.links.by_publish_epoch(epoch) {
+        if let Some((broker, opened)) = self.links.by_publish_epoch(epoch) {
             let publish = opened.publish.take();
             let (session, connection) = (opened.session, opened.connection.clone());
             if let Some(publish) = publish {
                 let (publisher, mut around) = self.split(now_ns);
-                publisher.channel_closed(&mut around, publish, close);
+                publisher.channel_closed(&mut around, broker, publish, close);
             }
             self.setup.reopen_publish(session, connection);
         } else if !self.subscriptions.channel_lost(epoch, &format!("{} {}", close.code, close.text), now_ns) {
@@ -474,7 +496,7 @@ impl Manager {
 
     /// Without its reply queue a connection is of little use; a new one declares everything.
     fn reply_channel_lost(&mut self, epoch: u64, now_ns: u64) {
-        let session = self.links.up().find(|(_, o)| reply_epoch(o) == Some(epoch)).map(|(_, o)| o.session);
+        let session = self.links.by_reply_epoch(epoch).map(|(_, o)| o.session);
         if let Some(session) = session {
             self.session_lost(session, "its reply queue is gone", now_ns);
         }
@@ -488,23 +510,14 @@ impl Manager {
         body.insert(self.config.event_subkey.clone(), what.into());
         body.insert("host".into(), broker.url.host.clone().into());
         body.insert("zone".into(), self.config.zones.get(broker.zone).cloned().unwrap_or_default().into());
-        self.push_local(Delivery {
-            kind: DeliveryKind::ConnectionEvent,
-            ack: None,
-            redelivered: false,
-            broker_id: 0,
-            received_unix: crate::bus::clock::unix_seconds(),
-            exchange: Vec::new(),
-            routing_key: Vec::new(),
-            event_key: Vec::new(),
-            event_subkey: Vec::new(),
-            body: serde_json::Value::Object(body).to_string().into_bytes(),
-        });
+        let body = serde_json::Value::Object(body).to_string().into_bytes();
+        self.push_local(Delivery::local(DeliveryKind::ConnectionEvent, body));
     }
 
     /// What has a time of its own: attempts to connect, subscriptions to declare, queries past their deadline.
     fn tick(&mut self, now_ns: u64) {
         self.links.tick(now_ns);
+        self.publisher.tick(now_ns);
         if !self.draining {
             self.subscriptions.tick(&self.port, self.links.up(), now_ns);
         }
@@ -522,9 +535,9 @@ impl Manager {
     /// Lets publishes use the connections whose subscriptions are in place.
     fn admit(&mut self, now_ns: u64) {
         let subscriptions = &self.subscriptions;
-        self.links.admit(|opened| {
+        self.links.admit(|broker, opened| {
             let waited = now_ns.saturating_sub(opened.opened_ns);
-            waited >= DECLARE_WAIT_NS || subscriptions.is_settled(opened.session)
+            waited >= DECLARE_WAIT_NS || subscriptions.is_settled(broker, opened.session)
         });
     }
 
@@ -536,7 +549,7 @@ impl Manager {
         }
         let flow = if !self.links.has_primary() {
             Flow::Down
-        } else if self.publisher.stands_still(&self.links, now_ns) {
+        } else if self.publisher.stands_still(&mut self.links, now_ns) {
             Flow::Still
         } else {
             Flow::Moving
@@ -579,9 +592,7 @@ impl Manager {
     }
 
     fn has_work(&self) -> bool {
-        self.port.consumers.iter().any(crate::bus::port::ConsumerEnd::has_ack)
-            || self.inbox.has_news()
-            || self.publisher.has_work(&self.port, &self.links)
+        self.port.has_ack() || self.inbox.has_news() || self.publisher.has_work(&self.port)
     }
 
     fn sleep_limit(&self, now_ns: u64) -> Duration {
@@ -597,12 +608,12 @@ impl Manager {
         }
         limit = limit.min(c.hang_timeout / 4);
         let pressing = self.queries.len() > 0
-            || self.replies.is_waiting()
+            || self.replies.is_waiting(now_ns)
             || self.dispatch.is_unfinished()
             || self.inbox.has_delivery()
             || self.draining
             || self.subscriptions.drains()
-            || self.publisher.waits_for_confirms(&self.links);
+            || self.publisher.is_pressing(&self.links);
         if pressing { limit.min(BUSY_SLEEP) } else { limit }
     }
 
@@ -617,9 +628,4 @@ impl Manager {
         };
         (&mut self.publisher, around)
     }
-}
-
-/// Epoch of a session's reply channel.
-fn reply_epoch(opened: &Opened) -> Option<u64> {
-    opened.replies.as_ref().map(super::amqp::Channel::epoch)
 }
