@@ -94,9 +94,10 @@ fn run_mod_init_event(config: &Config) -> Result<(), StartError> {
 
 fn fork_processes(config: &'static Config) -> Result<(), StartError> {
     let Some(shared) = shared() else { return Err(StartError::new("shared memory was not laid out")) };
+    let main = nix::unistd::getpid();
     let supervisor = process::fork(process::PROC_NOCHLDINIT, c"kazoo supervisor", false).map_err(StartError::new)?;
     if supervisor == Forked::Child {
-        supervisor::run(config, shared);
+        supervisor::run(config, shared, main);
     }
     for index in 0..config.consumers as usize {
         let consumer = process::fork(process::PROC_XWORKER, c"kazoo consumer", true).map_err(StartError::new)?;

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, getpid};
 
 use crate::bus::Shared;
 use crate::bus::clock::now_ns;
@@ -46,9 +46,10 @@ struct Supervisor {
 }
 
 /// Runs the process; does not return.
-pub fn run(config: &'static Config, shared: &'static Shared) -> ! {
+///
+/// `parent`: the process that forked this one.
+pub fn run(config: &'static Config, shared: &'static Shared, parent: Pid) -> ! {
     let ended = guard::entry("supervisor", Err(nix::Error::UnknownErrno), || {
-        let parent = getppid();
         process::config_init_without_updates();
         plain::block_signals()?;
         let signals = SignalFd::with_flags(&plain::watched(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
@@ -78,7 +79,7 @@ impl Supervisor {
     fn watch(mut self, signals: &SignalFd) -> nix::Result<()> {
         loop {
             if self.manager.is_none() && Instant::now() >= self.start_at {
-                self.start()?;
+                self.start();
             }
             self.wait(signals)?;
             while let Some(signal) = signals.read_signal()? {
@@ -106,22 +107,26 @@ impl Supervisor {
 
     /// Forks a manager. The first one through Kamailio, so that it has a row in the process table; the later ones
     /// take over that row.
-    fn start(&mut self) -> nix::Result<()> {
+    fn start(&mut self) {
         self.shared.beat(now_ns());
         self.started = Instant::now();
         let forked = match self.slot {
-            None => process::fork(process::PROC_NOCHLDINIT, c"kazoo manager", false).map_err(|_| nix::Error::EAGAIN)?,
-            Some(_) => plain::fork()?,
+            None => process::fork(process::PROC_NOCHLDINIT, c"kazoo manager", false).map_err(|e| e.to_string()),
+            Some(_) => plain::fork().map_err(|e| e.to_string()),
         };
         match forked {
-            Forked::Child => self.become_manager(),
-            Forked::Parent(pid) => {
+            Ok(Forked::Child) => self.become_manager(),
+            Ok(Forked::Parent(pid)) => {
                 self.manager = Some(Pid::from_raw(pid));
                 match self.slot {
                     None => self.slot = process::slot_of(pid),
                     Some(slot) => process::set_slot_pid(slot, pid),
                 }
-                Ok(())
+            }
+            Err(why) => {
+                // The machine is out of processes or memory; the server goes on without a manager until it is not.
+                let pause = self.plan_next();
+                log::error!("no AMQP manager could be forked ({why}); next attempt in {pause:?}");
             }
         }
     }
@@ -161,20 +166,25 @@ impl Supervisor {
         if let Some(slot) = self.slot {
             process::set_slot_pid(slot, self.me.as_raw());
         }
+        let pause = self.plan_next();
+        log::warn!(
+            "AMQP manager {how}; the next one starts in {pause:?}, unconfirmed messages are kept and sent again"
+        );
+    }
+
+    /// Plans the next start and returns the pause before it: none after a healthy life, doubling with each death in a row.
+    fn plan_next(&mut self) -> Duration {
         if self.started.elapsed() >= HEALTHY {
             self.pause = Duration::ZERO;
         }
         let pause = self.pause;
         if !pause.is_zero() {
-            // A pause is longer than a publish may wait; without one the next manager is there in time.
+            // Longer than workers shall wait; without a pause the next manager is there in time.
             self.shared.set_flow(Flow::Down);
         }
         self.start_at = Instant::now() + pause;
-        // The next death in a row waits longer.
         self.pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
-        log::warn!(
-            "AMQP manager {how}; the next one starts in {pause:?}, unconfirmed messages are kept and sent again"
-        );
+        pause
     }
 
     fn kill_if_hanging(&mut self) {
