@@ -126,7 +126,7 @@ impl Supervisor {
             Err(why) => {
                 // The machine is out of processes or memory; the server goes on without a manager until it is not.
                 let pause = self.plan_next();
-                log::error!("no AMQP manager could be forked ({why}); next attempt in {pause:?}");
+                log::error!("no AMQP manager could be forked ({why}); next attempt in {} ms", pause.as_millis());
             }
         }
     }
@@ -168,7 +168,8 @@ impl Supervisor {
         }
         let pause = self.plan_next();
         log::warn!(
-            "AMQP manager {how}; the next one starts in {pause:?}, unconfirmed messages are kept and sent again"
+            "AMQP manager {how}; the next one starts after {} ms, unconfirmed messages are kept and sent again",
+            pause.as_millis()
         );
     }
 
@@ -191,7 +192,10 @@ impl Supervisor {
         let Some(pid) = self.manager else { return };
         let silent = Duration::from_nanos(now_ns().saturating_sub(self.shared.heartbeat()));
         if silent >= self.config.hang_timeout {
-            log::error!("AMQP manager gives no sign of life for {silent:?} (amqp_hang_timeout_ms); killed");
+            log::error!(
+                "AMQP manager gives no sign of life for {} ms (amqp_hang_timeout_ms); killed",
+                silent.as_millis()
+            );
             // A stopped process dies of SIGKILL too; `reap` sees it.
             let _ = kill(pid, Signal::SIGKILL);
             self.shared.beat(now_ns());
