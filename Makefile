@@ -43,7 +43,7 @@ unit: headers
 
 # Every ordering edge of the rings and wake-ups, model-checked.
 loom: packages
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --package kazoo-shm --release --lib
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --package kazoo-shm --release --test loom
 
 # Real Kamailio, real RabbitMQ, real sipp. One test at a time: they measure and they share two cores with the servers.
 e2e: module
