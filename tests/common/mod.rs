@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: one private RabbitMQ per test file, a Kamailio with the module, small questions to
 //! both of them.
 //!
+//! Run them one at a time, the machine is part of what they measure:
+//! `cargo test -p kazoo --no-default-features --test publish -- --test-threads=1`.
 //! The module under test is `KAZOO_MODULE`, else `target/release/kazoo.so`. Nothing here links Kamailio or the module.
 //! Every wait has an end: [`PATIENCE`], unless a test says otherwise.
 #![allow(dead_code, reason = "each test file uses its own part")]
