@@ -28,6 +28,7 @@
 //! | [`manager`] | manager | connections, confirms, queries, subscriptions |
 //! | `consumer` | consumers | deliveries to event routes, acknowledgements |
 //! | [`payload`] | all | JSON dialect, paths, envelope, encoding |
+//! | [`throttle`] | all | keeps storms out of the log |
 //!
 //! What the module exports to scripts (the table itself is at the end of `entry.rs`):
 //!
@@ -47,6 +48,7 @@ pub mod config;
 pub mod manager;
 pub mod payload;
 pub mod script;
+pub mod throttle;
 
 #[cfg(feature = "host")]
 mod consumer;

@@ -256,11 +256,6 @@ impl Shared {
         self.word(Global::Flow).store(flow as u64, Relaxed);
     }
 
-    /// How many manager processes there have been.
-    pub fn generation(&self) -> u64 {
-        self.word(Global::Generation).load(Acquire)
-    }
-
     /// Counts a new manager process. Manager only, once at its start.
     pub fn next_generation(&self) -> u64 {
         self.word(Global::Generation).fetch_add(1, Release) + 1

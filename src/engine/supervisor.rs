@@ -223,9 +223,7 @@ fn manager_line(level: manager::log::Level, text: std::fmt::Arguments<'_>) {
     let level = match level {
         Level::Error => log::Level::Error,
         Level::Warn => log::Level::Warn,
-        Level::Notice => log::Level::Notice,
         Level::Info => log::Level::Info,
-        Level::Debug => log::Level::Debug,
     };
     log::sink(level, text);
 }

@@ -2,15 +2,13 @@
 //!
 //! `log::error!("…")`, `warn!`, `notice!`, `info!`, `debug!` test the level first and format only when the line will
 //! be written; Kamailio puts module, file and line before it. ERR: an operator must act; WARN: degraded and healing;
-//! NOTICE, INFO: a state changed; DBG: per message. What can storm goes through a [`Throttle`].
+//! NOTICE, INFO: a state changed; DBG: per message. What can storm goes through
+//! `throttled_error!`.
 //!
 //! Main thread of a process only: Kamailio's log calls keep unguarded state.
 
 use std::ffi::{CStr, c_int};
 use std::fmt::Arguments;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use crate::bus::clock::now_ns;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,50 +81,14 @@ macro_rules! debug { ($($text:tt)+) => { $crate::host::log::log_line!(Debug, $($
 /// One error line a second; says how many were left out before it.
 macro_rules! throttled_error {
     ($($text:tt)+) => {{
-        static THROTTLE: $crate::host::log::Throttle = $crate::host::log::Throttle::new();
+        static THROTTLE: $crate::throttle::Throttle = $crate::throttle::Throttle::new();
         if let Some(held_back) = THROTTLE.pass() {
-            $crate::host::log::error!("{}{}", format_args!($($text)+), $crate::host::log::HeldBack(held_back))
+            $crate::host::log::error!("{}{held_back}", format_args!($($text)+))
         }
     }};
 }
 #[allow(unused_imports, reason = "one macro per level, used or not")]
 pub(crate) use {debug, error, info, log_line, notice, throttled_error, warn_line as warn};
-
-/// Lets one line a second through and counts the rest. Per process.
-#[derive(Debug)]
-pub struct Throttle {
-    next_ns: AtomicU64,
-    held_back: AtomicU64,
-}
-
-impl Throttle {
-    /// For a static.
-    #[expect(clippy::new_without_default, reason = "lives in statics only")]
-    pub const fn new() -> Self {
-        Self { next_ns: AtomicU64::new(0), held_back: AtomicU64::new(0) }
-    }
-
-    /// `Some(n)`: log now, `n` like it were left out since the last one. `None`: leave this one out.
-    pub fn pass(&self) -> Option<u64> {
-        let now = now_ns();
-        if now < self.next_ns.load(Relaxed) {
-            self.held_back.fetch_add(1, Relaxed);
-            return None;
-        }
-        self.next_ns.store(now + 1_000_000_000, Relaxed);
-        Some(self.held_back.swap(0, Relaxed))
-    }
-}
-
-/// The end of a throttled line: nothing, or how many were left out.
-#[derive(Clone, Copy, Debug)]
-pub struct HeldBack(pub u64);
-
-impl std::fmt::Display for HeldBack {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == 0 { Ok(()) } else { write!(f, " (and {} more like this since the last line)", self.0) }
-    }
-}
 
 /// For parts that must not know Kamailio and are handed a function to log with.
 pub fn sink(level: Level, text: Arguments<'_>) {

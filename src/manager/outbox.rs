@@ -115,9 +115,9 @@ impl Window {
         self.at(id.0).map(|e| e.start)
     }
 
-    /// Where the record starts; `None` if it is done.
-    pub fn start_of(&self, id: RecordId) -> Option<u64> {
-        self.at(id.0).filter(|e| e.state != State::Done).map(|e| e.start)
+    /// Whether the record is not done.
+    pub fn is_open(&self, id: RecordId) -> bool {
+        self.at(id.0).is_some_and(|e| e.state != State::Done)
     }
 
     /// Records that were taken from the ring and are not done.

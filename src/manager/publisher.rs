@@ -13,7 +13,7 @@ use shm::Consumer;
 use super::amqp::{ChannelClose, Publish};
 use super::inbox::{Confirm, Inbox};
 use super::links::Links;
-use super::log::{Log, Throttle};
+use super::log::Log;
 use super::outbox::{RecordId, Window};
 use super::queries::{Pending, Queries, Replies};
 use super::session::PublishChannel;
@@ -23,6 +23,7 @@ use crate::bus::reply::Outcome;
 use crate::bus::{ManagerPort, Shared};
 use crate::config::Config;
 use crate::payload::headers;
+use crate::throttle::Throttle;
 
 /// Messages under way on one channel before the next waits. Bounds what is sent twice after a lost connection.
 const CONFIRM_WINDOW: usize = 1000;
@@ -201,8 +202,7 @@ impl Publisher {
         around.port.row.add(Counter::Resent, resent);
         // Queries that were not confirmed are among those that are sent again.
         let windows = &self.windows;
-        let lost =
-            around.queries.extract(|q| q.session == session && windows[q.process_no].start_of(q.record).is_none());
+        let lost = around.queries.extract(|q| q.session == session && !windows[q.process_no].is_open(q.record));
         for query in lost {
             around.replies.send(around.port, &query, &Outcome::ConnectionLost);
         }
@@ -417,7 +417,6 @@ impl Publisher {
             }
         };
         if let Some(more) = self.refusals.pass() {
-            let more = if more > 0 { format!("; {more} more since the last line") } else { String::new() };
             self.log.error(format_args!("{what} refused: {why}{more}"));
         }
         // It is among the queries only if it was sent before.

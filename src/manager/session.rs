@@ -90,14 +90,9 @@ pub struct SetupError {
     pub interrupted: bool,
 }
 
-/// `Server-ID` of this server at broker `id`.
-pub fn server_id(config: &Config, id: u32) -> String {
-    format!("kamailio@{}-<{id}>-targeted-0", config.node_hostname)
-}
-
 /// Name of the reply queue of this server at broker `id`.
 fn reply_queue(config: &Config, id: u32) -> String {
-    format!("kamailio@{}-<{id}-0>", config.node_hostname)
+    format!("{}-<{id}-0>", config.node())
 }
 
 impl Setup {
@@ -129,7 +124,7 @@ impl Setup {
         let connection = Connection::open(&broker.url, &name, self.config.heartbeat).await?;
         let replies = if broker.zone == 0 { Some(self.open_replies(&connection, broker.id).await?) } else { None };
         let publish = Some(self.open_publish(&connection).await?);
-        let server_id = server_id(self.config, broker.id);
+        let server_id = self.config.server_id(broker.id);
         let (session, opened_ns) = (self.shared.next_epoch(), now_ns());
         Ok(Opened { session, connection, publish, replies, server_id, opened_ns, ready: false })
     }
@@ -148,7 +143,7 @@ impl Setup {
         channel.declare_exchange(&exchange).await?;
         let queue = Queue { name: reply_queue(self.config, id), auto_delete: true, ..Queue::default() };
         channel.declare_queue(&queue).await?;
-        channel.bind_queue(&queue.name, REPLY_EXCHANGE, &server_id(self.config, id)).await?;
+        channel.bind_queue(&queue.name, REPLY_EXCHANGE, &self.config.server_id(id)).await?;
         channel.consume(&queue.name, Source::Replies, &self.inbox).await?;
         Ok(channel)
     }

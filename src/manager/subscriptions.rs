@@ -40,9 +40,15 @@ impl Active {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Declaring,
-    Active { epoch: u64 },
-    Refused { retry_ns: u64, pause_ns: u64 },
+    /// Under way. `after_ns`: the pause that came before; 0 for the first attempt.
+    Declaring {
+        after_ns: u64,
+    },
+    Active,
+    Refused {
+        retry_ns: u64,
+        pause_ns: u64,
+    },
 }
 
 /// All subscriptions.
@@ -104,9 +110,10 @@ impl Subscriptions {
         self.active.values_mut().filter(|a| !a.tracker.has_open()).for_each(|a| a.backlog = 0);
     }
 
-    /// Whether every subscription of `session` was declared or refused.
+    /// Whether every subscription of `session` was declared or refused, at the first attempt or since.
     pub fn is_settled(&self, broker: usize, session: u64) -> bool {
-        let settled = |index: usize| !matches!(self.states.get(&(session, index)), None | Some(State::Declaring));
+        let settled =
+            |index: usize| !matches!(self.states.get(&(session, index)), None | Some(State::Declaring { after_ns: 0 }));
         self.read && (0..self.list.len()).all(|index| !self.is_wanted(broker, index) || settled(index))
     }
 
@@ -145,11 +152,11 @@ impl Subscriptions {
                 let backlog = if reconnect { backlog } else { 0 };
                 let tracker = Tracker::default();
                 self.active.insert(epoch, Active { index, broker, session, channel, tracker, backlog });
-                State::Active { epoch }
+                State::Active
             }
             Err(SetupError { why, .. }) => {
                 let pause_ns = match before {
-                    Some(State::Refused { pause_ns, .. }) => (pause_ns * 2).min(RETRY_MAX_NS),
+                    Some(State::Declaring { after_ns }) if after_ns > 0 => (after_ns * 2).min(RETRY_MAX_NS),
                     _ => RETRY_MIN_NS,
                 };
                 if pause_ns == RETRY_MIN_NS {
@@ -231,21 +238,16 @@ impl Subscriptions {
     }
 
     fn declare_if_due(&mut self, broker: usize, opened: &Opened, index: usize, now_ns: u64) {
-        let due = match self.states.get(&(opened.session, index)) {
-            None => true,
-            Some(State::Refused { retry_ns, .. }) => *retry_ns <= now_ns,
-            Some(State::Declaring | State::Active { .. }) => false,
+        let after_ns = match self.states.get(&(opened.session, index)) {
+            None => 0,
+            Some(State::Refused { retry_ns, pause_ns }) if *retry_ns <= now_ns => *pause_ns,
+            Some(_) => return,
         };
-        if !due || !self.is_wanted(broker, index) {
+        if !self.is_wanted(broker, index) {
             return;
         }
         let Some(subscription) = self.get(index).cloned() else { return };
-        // A refused one keeps its pause, so that the next refusal doubles it.
-        if !matches!(self.states.get(&(opened.session, index)), Some(State::Refused { .. })) {
-            self.states.insert((opened.session, index), State::Declaring);
-        } else if let Some(State::Refused { retry_ns, .. }) = self.states.get_mut(&(opened.session, index)) {
-            *retry_ns = u64::MAX;
-        }
+        self.states.insert((opened.session, index), State::Declaring { after_ns });
         self.setup.subscribe(opened.session, opened.connection.clone(), index, subscription);
     }
 }
