@@ -115,6 +115,16 @@ fn stop_awake(kamailio: &Kamailio) -> i32 {
     manager
 }
 
+/// Events keep the manager busy, so that it can be caught awake. Stopped there it stays "awake" for the worker.
+fn keep_busy(kamailio: &Kamailio) -> Flood {
+    until_queue(&broker(), "costs-in");
+    let event = |n| Message::new("costs-in", "n", format!("{{\"Number\":{n}}}"));
+    let events = Flood::start(broker().client(), 10_000_000, 0, event).unwrap();
+    let handled = stat(kamailio, "handled");
+    until_stat(kamailio, "handled", handled + 1_000);
+    events
+}
+
 /// The lines that are not a wake-up: 8 bytes into an eventfd.
 fn other_than_wake_ups(worker: i32, calls: &[String]) -> Vec<&String> {
     let is_wake_up = |line: &&String| {
@@ -151,13 +161,7 @@ fn publish_makes_no_system_call_while_the_manager_is_awake() {
 
     // The first publish of a process seeds its generator of identifiers, once and for all.
     ask(&client, "loop", &[("X-Count", "1")], "");
-    // Events keep the manager busy, so that it can be caught awake. Stopped there it stays "awake" for the worker.
-    until_queue(&broker(), "costs-in");
-    let events = Flood::start(broker().client(), 10_000_000, 0, |n| {
-        Message::new("costs-in", "n", format!("{{\"Number\":{n}}}"))
-    })
-    .unwrap();
-    until_stat(&kamailio, "handled", 1_000);
+    let events = keep_busy(&kamailio);
     let mut attempts = Vec::new();
     let silent = wait_until(PATIENCE, || {
         let before = stat(&kamailio, "published");
@@ -183,6 +187,59 @@ fn publish_makes_no_system_call_while_the_manager_is_awake() {
     let all = COUNT * (attempts.len() + 1) + 1;
     assert!(sink.wait_for(all, PATIENCE), "{:?} of {all}", sink.count());
     still_well(&mut kamailio);
+}
+
+/// Exchanges with memory, without which no lock can be taken, while the worker handles one request that publishes
+/// `count` messages. All code of the process counts, but for the exchanges with which the C library empties the free
+/// lists of its heap.
+#[cfg(target_arch = "x86_64")]
+fn exchanges(kamailio: &Kamailio, worker: i32, case: &str, count: u32) -> u64 {
+    let client = sip(kamailio);
+    let (counts, steps) = std::thread::scope(|scope| {
+        let request = || {
+            scope.spawn(|| ask(&client, case, &[("X-Count", &count.to_string())], ""));
+        };
+        rig::locked_instructions(worker, request).unwrap()
+    });
+    println!("{case}, {count} publishes: {steps} instructions, locked ones: {counts:?}");
+    let may_lock = |(kind, file): &(rig::Locked, String)| match kind {
+        rig::Locked::CompareExchange => true,
+        rig::Locked::Exchange => !file.starts_with("libc.so"),
+        rig::Locked::Other => false,
+    };
+    counts.iter().filter(|(place, _)| may_lock(place)).map(|(_, count)| count).sum()
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn publish_takes_no_lock() {
+    // A shared hash table has a lock per slot: the control.
+    let routes = ROUTES.replace(
+        "$var(rc) = 1;",
+        r#"$var(rc) = 1;
+    if ($hdr(X-Case) == "locking") { $sht(control=>key) = 1; }"#,
+    );
+    let kamailio = start("locks", |builder| {
+        let table = "modparam(\"htable\", \"htable\", \"control=>size=4;\")";
+        builder.children(1).load("htable").line(table).routes(&routes).modparam_int("amqp_hang_timeout_ms", 600_000)
+    });
+    let worker = kamailio.processes_titled("udp receiver").unwrap()[0].pid;
+    // What the first publish of a process does once and for all.
+    ask(&sip(&kamailio), "loop", &[("X-Count", "1")], "");
+    let events = keep_busy(&kamailio);
+    let none = wait_until(PATIENCE, || {
+        let manager = stop_awake(&kamailio);
+        let found = exchanges(&kamailio, worker, "loop", 20);
+        kamailio.signal(manager, Signal::SIGCONT).unwrap();
+        // One at most: a manager that was caught between saying "I sleep" and sleeping is woken. Try again.
+        assert!(found <= 1, "{found}");
+        found == 0
+    });
+    assert!(none);
+    drop(events);
+    // The method sees a lock where there is one.
+    let found = exchanges(&kamailio, worker, "locking", 0);
+    assert!(found > 0, "{found}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
 //! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many |
+//! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
 //!
 //! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
@@ -21,6 +22,8 @@ mod process;
 mod rundir;
 mod sip;
 mod sipp;
+#[cfg(target_arch = "x86_64")]
+mod steps;
 
 pub use broker::Broker;
 pub use bus::{
@@ -32,3 +35,5 @@ pub use nix::sys::signal::Signal;
 pub use process::{Memory, wait_until};
 pub use sip::{Request, Response, SipClient};
 pub use sipp::{Percentiles, Sipp, SippReport, SippRun};
+#[cfg(target_arch = "x86_64")]
+pub use steps::{Locked, LockedCounts, locked_instructions};
