@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo test unit e2e loom crash check fmt clippy docs licences versions bench clean
+.PHONY: all module packages headers install demo test unit e2e loom fuzz fuzz-short crash check fmt clippy docs licences versions bench clean
 
 all: module
 
@@ -33,7 +33,7 @@ demo: module
 	@$(CARGO) build --quiet --package kazoo-loadtest --bin demo
 	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/demo
 
-test: unit loom e2e
+test: unit loom fuzz-short e2e
 
 # Everything that needs no server: rings, payload, bus, manager's bookkeeping, layouts against the C compiler.
 unit: headers
@@ -44,6 +44,13 @@ unit: headers
 # Every ordering edge of the rings and wake-ups, model-checked.
 loom: packages
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --package kazoo-shm --release --test loom
+
+# Coverage-guided fuzzing of everything that reads what others wrote: ten minutes per target, or SECONDS=n.
+fuzz: packages
+	fuzz/run $(or $(SECONDS),600) $(FUZZ_TARGETS)
+
+fuzz-short: packages
+	fuzz/run 5
 
 # Real Kamailio, real RabbitMQ, real sipp. One test at a time: they measure and they share two cores with the servers.
 e2e: module

@@ -1,0 +1,18 @@
+//! The value of modparam `amqp_connection`.
+
+use kazoo::config::{Connection, UrlError};
+
+pub fn fuzz(data: &[u8]) {
+    let Ok(value) = std::str::from_utf8(data) else { return };
+    match Connection::parse(value) {
+        Ok(Connection { zone, url }) => {
+            assert!(!zone.is_some_and(|name| name.is_empty()) && url.port > 0);
+            let password = url.password.expose();
+            // Long enough not to stand in another part by chance, and put nowhere else on purpose.
+            let elsewhere = value.matches(password).count() > 1 || "BrokerUrl".contains(password);
+            assert!(password.len() < 8 || elsewhere || !format!("{url:?}").contains(password), "a password is shown");
+        }
+        Err(UrlError::TooLong) => assert!(value.len() > 512),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
