@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
 //! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many |
+//! | [`Database`] | SQLite, PostgreSQL or MariaDB with the tables of Kamailio's presence module |
 //! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
 //!
@@ -14,6 +15,7 @@
 
 mod broker;
 mod bus;
+mod database;
 mod error;
 mod guardian;
 mod kamailio;
@@ -29,6 +31,7 @@ pub use broker::Broker;
 pub use bus::{
     Arrived, Client, Exchange, Flood, FloodCount, Message, Peer, PeerCount, Question, Queue, Reply, Sink, SinkCount,
 };
+pub use database::{Database, Engine};
 pub use error::{Error, Result};
 pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
 pub use nix::sys::signal::Signal;
