@@ -342,15 +342,16 @@ pub const PARAMS: &[Param] = &[
     text_row(c"json_escape_char", Some("%"), set_json_escape_char,
         "In a JSON path this character stands for a literal dot; only the first byte counts."),
     int(c"pua_mode", 1, ANY, "mode", |b, n| b.config.presence.pua_mode = n,
-        "1: the presence functions write to the database; anything else: they do not."),
+        "1: the presence functions write to the database; anything else: they do nothing and return -1."),
     text_row(c"db_url", None, |b, v| put_some(&mut b.config.presence.db_url, v),
-        "Database of the presentity table."),
+        "Database of the presentity table, with pua_mode 1. Its driver must be loaded before kazoo.so, and a connection \
+         must succeed at the start. Without it the server starts, and the presence functions return -10."),
     text_row(c"presentity_table", Some("presentity"), |b, v| put(&mut b.config.presence.table, v),
-        "Name of the presentity table."),
+        "Name of the presentity table, as in the presence module's parameter of the same name."),
     int(c"pua_lock_type", 1, (0, 2), "0 none, 1 write lock, 2 full lock", |b, n| b.config.presence.lock_type = n,
-        "Lock that is taken on the presentity table during an update."),
+        "Lock that is taken on the presentity table during an update, where the driver has transactions."),
     switch_row(c"pua_include_entity", true, |b, on| b.config.presence.include_entity = on,
-        "Dialog bodies contain target elements."),
+        "Dialog documents say where both ends are reached (target elements)."),
 
     // Accepted so that configurations written for the C module load.
     inert_int(c"amqp_max_channels", 50, "publishing uses one confirmed channel, which keeps the order",

@@ -19,6 +19,7 @@ use crate::host::message::SipMsg;
 use crate::host::params::{self, TextParam};
 use crate::host::vars::{self, TargetParam};
 use crate::host::{log, slots, strings, transformation};
+use crate::script::presence::Function;
 use crate::script::{self, Verdict};
 
 /// Kamailio is loading the configuration: a wrong parameter is refused instead of logged.
@@ -143,6 +144,14 @@ script_function!(encode_2(input, result) as "kazoo_encode" =
     |msg| script::encode::encode(msg, text(input), target(result)));
 script_function!(json_3(json, path, result) as "kazoo_json" =
     |msg| script::json::json(msg, text(json), text(path), target(result)));
+script_function!(pua_publish(json, _second) as "kazoo_pua_publish" =
+    |msg| script::presence::publish(msg, Function::Any, text(json)));
+script_function!(pua_publish_presence(json, _second) as "kazoo_pua_publish_presence" =
+    |msg| script::presence::publish(msg, Function::Presence, text(json)));
+script_function!(pua_publish_mwi(json, _second) as "kazoo_pua_publish_mwi" =
+    |msg| script::presence::publish(msg, Function::Mwi, text(json)));
+script_function!(pua_publish_dialoginfo(json, _second) as "kazoo_pua_publish_dialoginfo" =
+    |msg| script::presence::publish(msg, Function::DialogInfo, text(json)));
 
 /// Every parameter is a string with variables.
 unsafe extern "C" fn fixup_texts(param: *mut *mut c_void, _: c_int) -> c_int {
@@ -153,6 +162,20 @@ unsafe extern "C" fn fixup_texts(param: *mut *mut c_void, _: c_int) -> c_int {
 unsafe extern "C" fn free_texts(param: *mut *mut c_void, _: c_int) -> c_int {
     // SAFETY: called by Kamailio for a parameter prepared above.
     entry("free fixup", kamailio_sys::E_UNSPEC, || unsafe { params::free_text(param) })
+}
+
+/// The parameter is a payload: expanded where the script has it in quotes. A variable without quotes, which Kamailio
+/// evaluates and then prepares anew at each call, is data and not expanded a second time.
+unsafe extern "C" fn fixup_payload(param: *mut *mut c_void, _: c_int) -> c_int {
+    entry("fixup", kamailio_sys::E_UNSPEC, || {
+        if LOADING.load(Relaxed) {
+            // SAFETY: called by Kamailio as a fixup.
+            unsafe { params::fixup_text(param) }
+        } else {
+            // SAFETY: called by Kamailio as a fixup.
+            unsafe { params::fixup_verbatim(param) }
+        }
+    })
 }
 
 /// Parameter `TARGET` names a variable, the others are strings with variables.
@@ -256,6 +279,7 @@ const fn command(name: &'static CStr, arity: c_int, function: cmd_function, targ
         2 => (Some(fixup_with_target::<2>), Some(free_with_target::<2>)),
         3 => (Some(fixup_with_target::<3>), Some(free_with_target::<3>)),
         4 => (Some(fixup_with_target::<4>), Some(free_with_target::<4>)),
+        PAYLOAD => (Some(fixup_payload), Some(free_texts)),
         _ => (Some(fixup_texts), Some(free_texts)),
     };
     let name = name.as_ptr().cast_mut();
@@ -274,8 +298,10 @@ macro_rules! erased {
 
 /// No target parameter.
 const NONE: c_int = 0;
+/// No target parameter; the one there is was maybe received from the bus.
+const PAYLOAD: c_int = -1;
 
-static COMMANDS: Table<[cmd_export_t; 10]> = Table::new([
+static COMMANDS: Table<[cmd_export_t; 14]> = Table::new([
     command(c"kazoo_publish", 3, erased!(publish_3(a, b, c)), NONE),
     command(c"kazoo_publish", 4, erased!(publish_4(a, b, c, d)), NONE),
     command(c"kazoo_query", 3, erased!(query_3(a, b, c)), NONE),
@@ -285,6 +311,10 @@ static COMMANDS: Table<[cmd_export_t; 10]> = Table::new([
     command(c"kazoo_subscribe", 4, erased!(subscribe_4(a, b, c, d)), NONE),
     command(c"kazoo_encode", 2, Some(encode_2), 2),
     command(c"kazoo_json", 3, erased!(json_3(a, b, c)), 3),
+    command(c"kazoo_pua_publish", 1, Some(pua_publish), PAYLOAD),
+    command(c"kazoo_pua_publish_presence", 1, Some(pua_publish_presence), PAYLOAD),
+    command(c"kazoo_pua_publish_mwi", 1, Some(pua_publish_mwi), PAYLOAD),
+    command(c"kazoo_pua_publish_dialoginfo", 1, Some(pua_publish_dialoginfo), PAYLOAD),
     // SAFETY: a zeroed row ends the table; every field may be zero.
     unsafe { std::mem::zeroed() },
 ]);

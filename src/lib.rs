@@ -27,6 +27,7 @@
 //! | [`bus`] | all | records of the four queues and their ends |
 //! | [`manager`] | manager | connections, confirms, queries, subscriptions |
 //! | `consumer` | consumers | deliveries to event routes, acknowledgements |
+//! | [`presence`] | script processes | payloads to rows of the presentity table |
 //! | [`payload`] | all | JSON dialect, paths, envelope, encoding |
 //! | [`throttle`] | all | keeps storms out of the log |
 //!
@@ -34,7 +35,7 @@
 //!
 //! | kind | names |
 //! |---|---|
-//! | functions | `kazoo_publish` (3, 4), `kazoo_query` (3, 4, 5), `kazoo_subscribe` (1, 4), `kazoo_encode` (2), `kazoo_json` (3) |
+//! | functions | `kazoo_publish` (3, 4), `kazoo_query` (3, 4, 5), `kazoo_subscribe` (1, 4), `kazoo_encode` (2), `kazoo_json` (3), `kazoo_pua_publish`, `…_presence`, `…_mwi`, `…_dialoginfo` (1) |
 //! | pseudo-variables | `$kzR`, `$kzE`, `$kzRK` |
 //! | transformations | `{kz.encode}`, `{kz.json,PATH}`, `{kz.json.count,PATH}` |
 //! | event routes | `kazoo:mod-init`, `kazoo:consumer-event…` |
@@ -47,6 +48,7 @@ pub mod bus;
 pub mod config;
 pub mod manager;
 pub mod payload;
+pub mod presence;
 pub mod script;
 pub mod throttle;
 

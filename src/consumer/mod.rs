@@ -13,6 +13,7 @@ use crate::bus::counters::Counter;
 use crate::bus::{Inlet, LayoutError, Shared, Verdict};
 use crate::config::Config;
 use crate::host::{guard, log, plain, process};
+use crate::script;
 
 /// Longest sleep. Wake-ups are events; this bounds what a lost one costs (its sender was killed on the way), and
 /// how late a change of the run-time configuration is noticed.
@@ -31,6 +32,7 @@ pub fn run(config: &'static Config, shared: &'static Shared, index: usize) -> ! 
             plain::exit(1)
         }
     };
+    script::presence::connect();
     loop {
         process::config_update();
         // A panic in the handling of one event ends that event, not the server.

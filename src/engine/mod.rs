@@ -46,6 +46,7 @@ pub fn mod_init() -> Result<(), StartError> {
     }
     script::query::prepare(config.query_timeout_avp.as_deref())
         .map_err(|e| StartError(format!("amqp_query_timeout_avp: {e}, write for example \"$avp(kz_timeout)\"")))?;
+    script::presence::prepare(&config.presence).map_err(|e| StartError(format!("db_url: {e}")))?;
     if config.event_callback.is_some() && !route::kemi_is_loaded() {
         return Err(StartError::new("event_callback is set, but no KEMI engine is loaded (cfgengine)"));
     }

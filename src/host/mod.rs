@@ -17,9 +17,11 @@
 //! | `process` | process table, forks, run-time configuration |
 //! | `plain` | processes that Kamailio does not know: supervisor and manager |
 //! | `memory` | blocks of shared memory |
+//! | `db` | Kamailio's database drivers |
 //! | `rpc` | RPC commands |
 //! | `statistics` | counters shown by `kamcmd stats.get_statistics kazoo:` |
 
+pub mod db;
 pub mod guard;
 pub mod log;
 pub mod memory;

@@ -8,7 +8,7 @@ use kamailio_sys::{fparam_t, str_};
 use super::message::SipMsg;
 use super::strings;
 
-/// A parameter "string with variables", prepared by [`fixup_text`] when the configuration was loaded.
+/// A parameter "string with variables", prepared by [`fixup_text`] or [`fixup_verbatim`].
 #[derive(Clone, Copy, Debug)]
 pub struct TextParam<'m> {
     raw: *mut fparam_t,
@@ -25,7 +25,7 @@ impl<'m> TextParam<'m> {
     ///
     /// # Safety
     ///
-    /// `raw` was prepared by [`fixup_text`] and lives for `'m`.
+    /// `raw` was prepared by [`fixup_text`] or [`fixup_verbatim`] and lives for `'m`.
     pub unsafe fn from_raw(raw: *mut c_char) -> Self {
         Self { raw: raw.cast(), during: PhantomData }
     }
@@ -53,11 +53,21 @@ pub unsafe fn fixup_text(param: *mut *mut c_void) -> c_int {
     unsafe { kamailio_sys::fixup_spve_null(param, 1) }
 }
 
-/// Undoes [`fixup_text`].
+/// Prepares parameter `*param` as a text in which nothing is expanded; Kamailio's own result code.
 ///
 /// # Safety
 ///
-/// Called by Kamailio as a free-fixup of a parameter that [`fixup_text`] prepared.
+/// Called by Kamailio as a fixup.
+pub unsafe fn fixup_verbatim(param: *mut *mut c_void) -> c_int {
+    // SAFETY: the caller's contract.
+    unsafe { kamailio_sys::fix_param(kamailio_sys::FPARAM_STR as c_int, param) }
+}
+
+/// Undoes [`fixup_text`] and [`fixup_verbatim`].
+///
+/// # Safety
+///
+/// Called by Kamailio as a free-fixup of a parameter that one of the two prepared.
 pub unsafe fn free_text(param: *mut *mut c_void) -> c_int {
     // SAFETY: the caller's contract.
     unsafe { kamailio_sys::fixup_free_spve_null(param, 1) }

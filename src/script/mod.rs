@@ -14,6 +14,7 @@
 //! | `event` | `$kzE`, `$kzRK` |
 //! | `encode` | `kazoo_encode` |
 //! | `json` | `kazoo_json` |
+//! | `presence` | `kazoo_pua_publish` and its forms for one package |
 //! | `transformation` | `{kz.encode}`, `{kz.json}`, `{kz.json.count}` |
 //! | `verdict` | return codes |
 //! | `statistics`, `rpc` | statistics group `kazoo`, `kamcmd kazoo.…` |
@@ -30,6 +31,8 @@ pub mod json;
 pub mod msg_id;
 #[cfg(feature = "host")]
 mod outgoing;
+#[cfg(feature = "host")]
+pub mod presence;
 #[cfg(feature = "host")]
 pub mod process;
 #[cfg(feature = "host")]

@@ -23,6 +23,10 @@ pub enum Verdict {
     Timeout = -7,
     /// The query was lost: the connection broke, or the broker refused it.
     QueryLost = -8,
+    /// A presence payload lacks a field that must be there; nothing was written.
+    Incomplete = -9,
+    /// The presence row was not written: no database is configured, it cannot be reached, or it refused the row.
+    NotWritten = -10,
 }
 
 impl Verdict {
