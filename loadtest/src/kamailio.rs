@@ -32,6 +32,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Kamailio waits for its children before it ends; the module's manager may use some seconds to close.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How much longer both may take below another program, [`Builder::under`].
+const UNDER_ANOTHER: u32 = 6;
+
 /// The module under test: `KAZOO_MODULE` in the environment, else what `make` leaves in the workspace.
 fn default_module() -> PathBuf {
     std::env::var_os("KAZOO_MODULE")
@@ -48,6 +51,8 @@ pub struct Builder {
     modparams: String,
     globals: String,
     defines: Vec<(String, String)>,
+    substitutes: Vec<(String, String)>,
+    wrapper: Vec<String>,
     children: u32,
     shared_mb: u32,
     private_mb: u32,
@@ -70,6 +75,8 @@ impl Builder {
             modparams: String::new(),
             globals: String::new(),
             defines: Vec::new(),
+            substitutes: Vec::new(),
+            wrapper: Vec::new(),
             children: 4,
             shared_mb: 64,
             private_mb: 8,
@@ -84,7 +91,8 @@ impl Builder {
         self
     }
 
-    /// No kazoo module at all: the measure to compare with.
+    /// No module under test: the measure to compare with. A [`config_file`](Self::config_file) that loads `kazoo.so` gets
+    /// the one of the distribution, the C module.
     pub fn without_module(mut self) -> Self {
         self.module = None;
         self
@@ -139,6 +147,20 @@ impl Builder {
         self
     }
 
+    /// Puts `value` for `word` wherever the configuration has it, in quoted texts too: `kamailio --substdef`. The first
+    /// one given wins, so a longer word goes before one that it contains. Neither may hold a `!`.
+    pub fn substitute(mut self, word: &str, value: &str) -> Self {
+        self.substitutes.push((word.into(), value.into()));
+        self
+    }
+
+    /// Runs Kamailio below another program, e.g. `&["valgrind", "--tool=memcheck"]`, and waits longer for its start and
+    /// its end.
+    pub fn under(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_string()).collect();
+        self
+    }
+
     /// SIP worker processes (default 4).
     pub fn children(mut self, count: u32) -> Self {
         self.children = count;
@@ -160,8 +182,8 @@ impl Builder {
     /// Starts Kamailio and waits until it answers on its control socket.
     pub fn start(self) -> Result<Kamailio> {
         let mut server = self.launch()?;
-        let ready =
-            wait_until(START_TIMEOUT, || server.main.status().is_some() || server.rpc(&["core.uptime"]).is_ok());
+        let patience = START_TIMEOUT * server.slowness;
+        let ready = wait_until(patience, || server.main.status().is_some() || server.rpc(&["core.uptime"]).is_ok());
         let text = match server.main.status() {
             None if ready => return Ok(server),
             None => "Kamailio does not answer on its control socket".to_string(),
@@ -194,7 +216,7 @@ impl Builder {
         let mut command = run.command(&self)?;
         // -DD: in the foreground with all processes; -E: log to standard error.
         let main = Group::spawn(command.args(["-DD", "-E"]), &run.log)?;
-        Ok(Kamailio { main, run })
+        Ok(Kamailio { main, run, slowness: if self.wrapper.is_empty() { 1 } else { UNDER_ANOTHER } })
     }
 
     /// The configuration text of frame and routes.
@@ -265,7 +287,14 @@ impl Run {
         let binary = program("kamailio")?;
         let modules = format!("{}:{}", self.dir.file("modules").display(), distribution_modules(&binary)?);
         let port = self.sip.number();
-        let mut command = Command::new(binary);
+        let mut command = match builder.wrapper.split_first() {
+            None => Command::new(binary),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(program(wrapper)?);
+                command.args(arguments).arg(binary);
+                command
+            }
+        };
         command
             .env("LANG", "C.UTF-8")
             .arg("-f")
@@ -287,6 +316,9 @@ impl Run {
         defines.extend(builder.defines.iter().cloned());
         for (name, value) in defines {
             command.args(["-A", &format!("{name}={value}")]);
+        }
+        for (word, value) in &builder.substitutes {
+            command.args(["--substdef", &format!("!{word}!{value}!g")]);
         }
         Ok(command)
     }
@@ -334,6 +366,7 @@ pub struct Stopped {
 pub struct Kamailio {
     main: Group,
     run: Run,
+    slowness: u32,
 }
 
 impl Kamailio {
@@ -470,7 +503,8 @@ impl Kamailio {
         let began = Instant::now();
         let family: Vec<i32> = process::tree(self.pid()).iter().map(|entry| entry.pid).collect();
         self.main.signal(Signal::SIGTERM);
-        let status = self.main.wait(STOP_TIMEOUT).ok_or_else(|| Error::new("Kamailio ignored SIGTERM"))?;
+        let status =
+            self.main.wait(STOP_TIMEOUT * self.slowness).ok_or_else(|| Error::new("Kamailio ignored SIGTERM"))?;
         // Those that became orphans are found by their group, those in a group of their own by the list taken before.
         let left = || {
             let listed = family.iter().copied().filter(|pid| process::entry(*pid).is_some_and(|p| p.state != 'Z'));

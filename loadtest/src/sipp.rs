@@ -24,8 +24,12 @@ pub struct Sipp {
 impl Sipp {
     /// A scenario of ours by name: `options` or `register`.
     pub fn scenario(name: &str) -> Self {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{name}.xml"));
-        Self { scenario: file, calls: 1000, rate: 100, limit: 200, users: Vec::new() }
+        Self::file(Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(format!("{name}.xml")))
+    }
+
+    /// The scenario in this file.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self { scenario: path.into(), calls: 1000, rate: 100, limit: 200, users: Vec::new() }
     }
 
     /// How many calls to make in all (default 1000).
@@ -51,17 +55,26 @@ impl Sipp {
 
     /// Starts sipp against the server on this UDP port of 127.0.0.1.
     pub fn start(self, server: u16) -> Result<SippRun> {
+        self.run(Some(server))
+    }
+
+    /// Starts sipp as the side that is called: for a scenario that begins by receiving. See [`SippRun::port`].
+    pub fn answer(self) -> Result<SippRun> {
+        self.run(None)
+    }
+
+    fn run(self, server: Option<u16>) -> Result<SippRun> {
         let dir = RunDir::new("sipp")?;
-        let (sip, control) = (Port::lease()?, Port::lease()?);
+        let (port, control) = (Port::lease()?, Port::lease()?);
         let mut command = Command::new(program("sipp")?);
         command
             .current_dir(dir.path())
             // It draws its screens for a terminal even when there is none.
             .env("TERM", "dumb")
-            .arg(format!("127.0.0.1:{server}"))
+            .args(server.map(|port| format!("127.0.0.1:{port}")))
             .arg("-sf")
             .arg(&self.scenario)
-            .args(["-i", "127.0.0.1", "-p", &sip.number().to_string()])
+            .args(["-i", "127.0.0.1", "-p", &port.number().to_string()])
             .args(["-ci", "127.0.0.1", "-cp", &control.number().to_string()])
             .args(["-m", &self.calls.to_string(), "-r", &self.rate.to_string(), "-l", &self.limit.to_string()])
             .args(["-nostdin", "-fd", "1", "-trace_stat", "-stf", "stat.csv", "-trace_counts"])
@@ -71,7 +84,7 @@ impl Sipp {
             command.arg("-inf").arg(dir.write("users.csv", &self.users_file())?);
         }
         let sipp = Group::spawn(&mut command, &dir.file("screen"))?;
-        Ok(SippRun { sipp, dir, _ports: [sip, control] })
+        Ok(SippRun { sipp, dir, port, _control: control })
     }
 
     fn users_file(&self) -> String {
@@ -142,10 +155,16 @@ impl Percentiles {
 pub struct SippRun {
     sipp: Group,
     dir: RunDir,
-    _ports: [Port; 2],
+    port: Port,
+    _control: Port,
 }
 
 impl SippRun {
+    /// Its own UDP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     /// True until sipp ends.
     pub fn is_running(&mut self) -> bool {
         self.sipp.status().is_none()

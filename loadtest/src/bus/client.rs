@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amqprs::channel::{
-    BasicPublishArguments, ConfirmSelectArguments, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
-    QueuePurgeArguments,
+    BasicPublishArguments, ConfirmSelectArguments, ExchangeDeclareArguments, ExchangeDeleteArguments,
+    QueueBindArguments, QueueDeclareArguments, QueuePurgeArguments,
 };
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
@@ -32,6 +32,11 @@ impl Exchange {
     /// A direct exchange that does not outlive the broker.
     pub fn direct(name: &str) -> Self {
         Self { kind: "direct", ..Self::topic(name) }
+    }
+
+    /// A fanout exchange that does not outlive the broker.
+    pub fn fanout(name: &str) -> Self {
+        Self { kind: "fanout", ..Self::topic(name) }
     }
 
     /// The same, surviving a restart of the broker.
@@ -151,6 +156,14 @@ impl Client {
     /// Declares an exchange.
     pub fn declare_exchange(&self, exchange: &Exchange) -> Result<()> {
         self.with_link(async |link| declare_exchange(link, exchange).await)
+    }
+
+    /// Deletes an exchange, so that another test can declare it in another way; one that is not there is no error.
+    pub fn delete_exchange(&self, name: &str) -> Result<()> {
+        self.with_link(async |link| {
+            let deleted = link.channel.exchange_delete(ExchangeDeleteArguments::new(name)).await;
+            deleted.context(|| format!("deleting exchange {name}"))
+        })
     }
 
     /// Declares a queue, its exchanges and its bindings.
