@@ -3,7 +3,7 @@
 //! | piece | what it is |
 //! |---|---|
 //! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
-//! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many |
+//! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many, [`Phone`] is called |
 //! | [`Database`] | SQLite, PostgreSQL or MariaDB with the tables of Kamailio's presence module |
 //! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
@@ -19,6 +19,7 @@ mod database;
 mod error;
 mod guardian;
 mod kamailio;
+mod phone;
 mod ports;
 mod process;
 mod rundir;
@@ -35,8 +36,9 @@ pub use database::{Database, Engine};
 pub use error::{Error, Result};
 pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
 pub use nix::sys::signal::Signal;
+pub use phone::{Call, Phone};
 pub use process::{Memory, wait_until};
-pub use sip::{Request, Response, SipClient};
+pub use sip::{Posted, Request, Response, SipClient};
 pub use sipp::{Percentiles, Sipp, SippReport, SippRun};
 #[cfg(target_arch = "x86_64")]
 pub use steps::{Locked, LockedCounts, locked_instructions};

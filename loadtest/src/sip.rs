@@ -1,4 +1,5 @@
-//! A small SIP client over UDP for single requests: what did the script answer to exactly this?
+//! A small SIP client over UDP for single requests: what did the script answer to exactly this? And for many at a time
+//! whose answers are collected: how often was each of them answered?
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -28,7 +29,16 @@ pub struct Request<'a> {
     timeout: Duration,
 }
 
-/// A final answer.
+/// A request that was sent; its answers come out of [`SipClient::next_answer`].
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// Names it in its answers.
+    pub call_id: String,
+    text: Vec<u8>,
+    cancel: Vec<u8>,
+}
+
+/// An answer, usually a final one.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// Status code, e.g. 200.
@@ -39,7 +49,7 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
-    /// From sending the request to this answer.
+    /// From sending the request, or from asking for the next answer, to this one.
     pub took: Duration,
 }
 
@@ -69,6 +79,30 @@ impl SipClient {
             body: Vec::new(),
             timeout: PATIENCE,
         }
+    }
+
+    /// The next answer to any request that was posted, provisional ones included; `None` when none comes within `wait`.
+    pub fn next_answer(&self, wait: Duration) -> Result<Option<Response>> {
+        let began = Instant::now();
+        loop {
+            let left = wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            if let Some(answer) = self.receive(left)?.and_then(|datagram| parse(&datagram, began.elapsed())) {
+                return Ok(Some(answer));
+            }
+        }
+    }
+
+    /// Sends a posted request once more, as a client does that has not heard of it.
+    pub fn retransmit(&self, posted: &Posted) -> Result<()> {
+        self.socket.send(&posted.text).context(|| "sending a request again".into()).map(drop)
+    }
+
+    /// Cancels a posted INVITE.
+    pub fn cancel(&self, posted: &Posted) -> Result<()> {
+        self.socket.send(&posted.cancel).context(|| "sending a CANCEL".into()).map(drop)
     }
 
     /// Sends an `OPTIONS` with one header, the usual way to choose a branch of a test script.
@@ -107,7 +141,7 @@ impl Request<'_> {
     pub fn send(self) -> Result<Response> {
         let call_id = self.call_id();
         let began = Instant::now();
-        self.client.socket.send(&self.text(&call_id)?).context(|| format!("sending {}", self.method))?;
+        self.client.socket.send(&self.text(&self.method, &call_id)?).context(|| format!("sending {}", self.method))?;
         loop {
             let left = self.timeout.saturating_sub(began.elapsed());
             if left.is_zero() {
@@ -123,14 +157,24 @@ impl Request<'_> {
         }
     }
 
+    /// Sends it once and does not wait for answers.
+    pub fn post(self) -> Result<Posted> {
+        let call_id = self.call_id();
+        let text = self.text(&self.method, &call_id)?;
+        self.client.socket.send(&text).context(|| format!("sending {}", self.method))?;
+        let bare = Self { headers: String::new(), body: Vec::new(), ..self };
+        let cancel = bare.text("CANCEL", &call_id)?;
+        Ok(Posted { call_id, text, cancel })
+    }
+
     fn call_id(&self) -> String {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         format!("rig-{}-{}@127.0.0.1", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn text(&self, call_id: &str) -> Result<Vec<u8>> {
+    fn text(&self, method: &str, call_id: &str) -> Result<Vec<u8>> {
         let own = self.client.socket.local_addr().context(|| "asking for the own port".into())?;
-        let (method, user, headers, server) = (&self.method, &self.user, &self.headers, self.client.server);
+        let (user, headers, server) = (&self.user, &self.headers, self.client.server);
         let mut text = format!(
             "{method} sip:{user}@127.0.0.1:{server} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {own};branch=z9hG4bK-{call_id};rport\r\n\
