@@ -136,6 +136,12 @@ script_function!(query_4(exchange, key, body, result) as "kazoo_query" =
     |msg| script::query::query(msg, text(exchange), text(key), text(body), Some(target(result)), None));
 script_function!(query_5(exchange, key, body, result, headers) as "kazoo_query" =
     |msg| script::query::query(msg, text(exchange), text(key), text(body), Some(target(result)), Some(text(headers))));
+script_function!(async_query_5(exchange, key, body, ok_route, err_route) as "kazoo_async_query" = |msg| {
+    script::async_query::async_query(msg, text(exchange), text(key), text(body), text(ok_route), text(err_route))
+});
+script_function!(async_query_6(exchange, key, body, ok_route, err_route, _flags) as "kazoo_async_query" = |msg| {
+    script::async_query::async_query(msg, text(exchange), text(key), text(body), text(ok_route), text(err_route))
+});
 script_function!(subscribe_1(json, _second) as "kazoo_subscribe" =
     |msg| script::subscribe::by_json(msg, text(json)));
 script_function!(subscribe_4(exchange, kind, queue, key) as "kazoo_subscribe" =
@@ -175,6 +181,21 @@ unsafe extern "C" fn fixup_payload(param: *mut *mut c_void, _: c_int) -> c_int {
             // SAFETY: called by Kamailio as a fixup.
             unsafe { params::fixup_verbatim(param) }
         }
+    })
+}
+
+/// As [`fixup_texts`]; the function needs the module tm, which a configuration without it does not.
+unsafe extern "C" fn fixup_async_query(param: *mut *mut c_void, position: c_int) -> c_int {
+    entry("fixup", kamailio_sys::E_UNSPEC, || {
+        if position == 1
+            && LOADING.load(Relaxed)
+            && let Err(error) = script::async_query::prepare()
+        {
+            log::error!("kazoo_async_query: {error}; add loadmodule \"tm.so\"");
+            return kamailio_sys::E_CFG;
+        }
+        // SAFETY: called by Kamailio as a fixup.
+        unsafe { params::fixup_text(param) }
     })
 }
 
@@ -280,6 +301,7 @@ const fn command(name: &'static CStr, arity: c_int, function: cmd_function, targ
         3 => (Some(fixup_with_target::<3>), Some(free_with_target::<3>)),
         4 => (Some(fixup_with_target::<4>), Some(free_with_target::<4>)),
         PAYLOAD => (Some(fixup_payload), Some(free_texts)),
+        ASYNC => (Some(fixup_async_query), Some(free_texts)),
         _ => (Some(fixup_texts), Some(free_texts)),
     };
     let name = name.as_ptr().cast_mut();
@@ -300,13 +322,19 @@ macro_rules! erased {
 const NONE: c_int = 0;
 /// No target parameter; the one there is was maybe received from the bus.
 const PAYLOAD: c_int = -1;
+/// No target parameter, but tm.
+const ASYNC: c_int = -2;
 
-static COMMANDS: Table<[cmd_export_t; 14]> = Table::new([
+static COMMANDS: Table<[cmd_export_t; 18]> = Table::new([
     command(c"kazoo_publish", 3, erased!(publish_3(a, b, c)), NONE),
     command(c"kazoo_publish", 4, erased!(publish_4(a, b, c, d)), NONE),
     command(c"kazoo_query", 3, erased!(query_3(a, b, c)), NONE),
     command(c"kazoo_query", 4, erased!(query_4(a, b, c, d)), 4),
     command(c"kazoo_query", 5, erased!(query_5(a, b, c, d, e)), 4),
+    command(c"kazoo_async_query", 5, erased!(async_query_5(a, b, c, d, e)), ASYNC),
+    command(c"kazoo_async_query", 6, erased!(async_query_6(a, b, c, d, e, f)), ASYNC),
+    command(c"kazoo_query_async", 5, erased!(async_query_5(a, b, c, d, e)), ASYNC),
+    command(c"kazoo_query_async", 6, erased!(async_query_6(a, b, c, d, e, f)), ASYNC),
     command(c"kazoo_subscribe", 1, Some(subscribe_1), NONE),
     command(c"kazoo_subscribe", 4, erased!(subscribe_4(a, b, c, d)), NONE),
     command(c"kazoo_encode", 2, Some(encode_2), 2),

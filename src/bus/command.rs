@@ -1,4 +1,4 @@
-//! Worker → manager: publish and query.
+//! Worker → manager: publish, query, asynchronous query.
 //!
 //! The record stays in the command ring until the broker has confirmed the message: the ring is the outbox. It
 //! carries everything that is needed to send the message again, so a new manager process needs nothing else.
@@ -7,6 +7,7 @@
 //! worker allocates and frees (it may take the allocator's lock, the manager may not); the record then holds the
 //! block's place.
 
+use super::suspended::Ticket;
 use super::wire::{Put, Take};
 use crate::payload::envelope::Splice;
 
@@ -61,6 +62,8 @@ pub struct QueryPart<'a> {
     pub deadline_ns: u64,
     /// The `Msg-ID` in the body, by which the answer is recognised.
     pub msg_id: &'a [u8],
+    /// Who waits: a suspended transaction, or (`None`) the asking process.
+    pub ticket: Option<Ticket>,
 }
 
 /// Where the body of a command lies.
@@ -105,6 +108,7 @@ impl<'a> Command<'a> {
         let mut put = Put(out);
         put.u64(self.sequence);
         put.u64(self.query.map_or(0, |q| q.deadline_ns));
+        put.u64(self.query.and_then(|q| q.ticket).map_or(0, Ticket::number));
         put.u32(self.broker.unwrap_or(0));
         let (tag, at, len) = match self.splice {
             Splice::None => (0, 0, 0),
@@ -137,6 +141,7 @@ impl<'a> Command<'a> {
         let mut take = Take(bytes);
         let sequence = take.u64()?;
         let deadline_ns = take.u64()?;
+        let ticket = Ticket::from_number(take.u64()?);
         let broker = take.u32()?;
         let (tag, at, len) = (take.u8()?, take.u32()?, take.u32()?);
         let splice = match tag {
@@ -154,7 +159,7 @@ impl<'a> Command<'a> {
             1 => Body::Block { offset: take.u64()?, len: take.u64()? },
             _ => return None,
         };
-        let query = (deadline_ns != 0).then_some(QueryPart { deadline_ns, msg_id });
+        let query = (deadline_ns != 0).then_some(QueryPart { deadline_ns, msg_id, ticket });
         let broker = (broker != 0).then_some(broker);
         Some(Self { sequence, query, broker, exchange, routing_key, headers, splice, body })
     }
@@ -186,8 +191,10 @@ mod tests {
 
     #[test]
     fn a_command_comes_back() {
-        let query = QueryPart { deadline_ns: 12, msg_id: &[b'm'; 300] };
-        for command in [sample(Body::Inline(b"{}"), None), sample(Body::Block { offset: 1, len: 2 }, Some(query))] {
+        let query = QueryPart { deadline_ns: 12, msg_id: &[b'm'; 300], ticket: None };
+        let suspended = QueryPart { ticket: Ticket::from_number(1 << 40), ..query };
+        let (inline, block) = (Body::Inline(b"{}"), Body::Block { offset: 1, len: 2 });
+        for command in [sample(inline, None), sample(block, Some(query)), sample(block, Some(suspended))] {
             let mut bytes = Vec::new();
             command.encode_head(&mut bytes);
             if let Body::Inline(body) = command.body {

@@ -63,6 +63,12 @@ counters! {
     QueryLost = "query_lost",
     /// Answers that came after their query had ended, or that no query waited for.
     LateReplies = "late",
+    /// Asynchronous queries accepted: transactions suspended.
+    AsyncQueries = "async_queries",
+    /// Suspended transactions that went on, with or without an answer.
+    AsyncResumed = "async_resumed",
+    /// Suspended transactions that had ended before they could go on: CANCEL, or the timer of the transaction.
+    AsyncGone = "async_gone",
     /// Messages handed to consumer processes.
     Consumed = "consumed",
     /// Consumed messages whose event route has ended.

@@ -14,12 +14,32 @@ use super::counters::{Counter, Row};
 use super::delivery::Delivery;
 use super::fragment::{Joined, Joiner};
 use super::layout::{LayoutError, Shared};
+use super::resume::Resume;
 
 /// Kind of a record in the ack ring.
 pub const ACK: u32 = 3;
 
 /// How long to wait between two looks at a full ack ring, which the sizes make impossible.
 const ACK_RETRY: Duration = Duration::from_millis(10);
+
+/// What a consumer process is to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// Run an event route and acknowledge.
+    Event(Delivery),
+    /// Resume a transaction.
+    Resume(Resume),
+}
+
+impl Handed {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        if Resume::is_in(bytes) {
+            Resume::decode(bytes).map(Self::Resume)
+        } else {
+            Delivery::decode(bytes).map(Self::Event)
+        }
+    }
+}
 
 /// One consumer process's end. Made after the fork, once per process.
 pub struct Inlet {
@@ -69,8 +89,8 @@ impl Inlet {
         }
     }
 
-    /// The next delivery; `None` when there is none (yet). An error means a damaged record, which was dropped.
-    pub fn take(&mut self) -> Result<Option<Delivery>, BusError> {
+    /// What comes next; `None` when there is nothing (yet). An error means a damaged record, which was dropped.
+    pub fn take(&mut self) -> Result<Option<Handed>, BusError> {
         loop {
             let half = self.deliveries.capacity() / 2;
             let was_over_half = self.deliveries.used() > half;
@@ -94,7 +114,7 @@ impl Inlet {
             }
             match joined {
                 Some(Joined::Complete | Joined::CompleteAfterTorn) => {
-                    return Delivery::decode(self.joiner.text()).map(Some).ok_or(BusError::Record { what: "delivery" });
+                    return Handed::decode(self.joiner.text()).map(Some).ok_or(BusError::Record { what: "delivery" });
                 }
                 Some(Joined::Partial | Joined::PartialAfterTorn) => {}
                 None => return Err(BusError::Record { what: "delivery fragment" }),

@@ -14,6 +14,7 @@ use shm::{Bell, Consumer, Producer, Region, Words, ring};
 
 use super::counters::{COLUMNS, Counter, Row};
 use super::registry::Registry;
+use super::suspended::Suspensions;
 
 /// Layout of this build; a block written by another one is refused.
 const MAGIC: u64 = 0x6b7a_6275_735f_0001;
@@ -92,6 +93,8 @@ pub struct Sizes {
     pub ack: u32,
     /// Bytes for the subscriptions.
     pub registry: u32,
+    /// Asynchronous queries that can be under way; 0 when the script has none.
+    pub suspended: usize,
     /// Largest message in either direction, bytes.
     pub max_message: usize,
 }
@@ -129,6 +132,7 @@ pub struct Layout {
     rows: usize,
     own: usize,
     registry: usize,
+    suspended: usize,
     bells: usize,
     commands: usize,
     replies: usize,
@@ -151,12 +155,13 @@ impl Layout {
         let rows = area(Words::bytes_for(COLUMNS * (sizes.processes + 1)));
         let own = area(Words::bytes_for(Own::Len as usize) * sizes.processes);
         let registry = area(Words::bytes_for(Registry::words(sizes.registry)));
+        let suspended = area(Words::bytes_for(Suspensions::words(sizes.suspended)));
         let bells = area(Bell::BYTES * (sizes.processes + 1));
         let commands = area(ring_area(sizes.command, sizes.processes));
         let replies = area(ring_area(sizes.reply, sizes.processes));
         let deliveries = area(ring_area(sizes.delivery, sizes.consumers));
         let acks = area(ring_area(sizes.ack, sizes.consumers));
-        Self { sizes, rows, own, registry, bells, commands, replies, deliveries, acks, end }
+        Self { sizes, rows, own, registry, suspended, bells, commands, replies, deliveries, acks, end }
     }
 
     /// Bytes of the whole block.
@@ -312,6 +317,14 @@ impl Shared {
         let region = self.region.sub(self.layout.registry, Words::bytes_for(count))?;
         // SAFETY: as for the counters.
         Ok(Registry::new(unsafe { Words::attach(region, count)? }))
+    }
+
+    /// The transactions that wait for an asynchronous query.
+    pub fn suspensions(&self) -> Result<Suspensions, LayoutError> {
+        let count = Suspensions::words(self.layout.sizes.suspended);
+        let region = self.region.sub(self.layout.suspended, Words::bytes_for(count))?;
+        // SAFETY: as for the counters.
+        Ok(Suspensions::new(unsafe { Words::attach(region, count)? }))
     }
 
     /// The wake-up of one process.

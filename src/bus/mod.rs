@@ -15,12 +15,14 @@
 //! |---|---|
 //! | `layout` | one block of shared memory: who owns which ring, sizes, attaching (the only `unsafe` here) |
 //! | `wire` | reading and writing the fixed fields of a record |
-//! | `command` | worker → manager: publish and query |
+//! | `command` | worker → manager: publish, query, asynchronous query |
 //! | `reply` | manager → worker: the answer to a query, or the verdict that there will be none |
 //! | `delivery` | manager → consumer: one consumed message |
-//! | `ack` | consumer → manager: what became of it |
+//! | `resume` | manager → consumer: the outcome of an asynchronous query |
+//! | `ack` | consumer → manager: what became of a message |
 //! | `fragment` | messages larger than a ring, cut and joined |
 //! | `registry` | subscriptions, kept where a new manager finds them again |
+//! | `suspended` | transactions that wait for an asynchronous query |
 //! | `counters` | every number that statistics and RPC show |
 //! | `worker`, [`inlet`], [`port`] | the three ends: script process, consumer process, manager |
 //!
@@ -37,17 +39,19 @@ pub mod layout;
 pub mod port;
 pub mod registry;
 pub mod reply;
+pub mod resume;
 pub mod subscription;
+pub mod suspended;
 pub mod wire;
 pub mod worker;
 
 pub use command::{Outgoing, ShortStr, TooLong};
 pub use delivery::{Delivery, DeliveryKind};
-pub use inlet::{Inlet, Verdict};
+pub use inlet::{Handed, Inlet, Verdict};
 pub use layout::{Block, Layout, LayoutError, Shared, Sizes};
 pub use port::ManagerPort;
 pub use reply::Reply;
-pub use worker::{PublishError, QueryError, Worker};
+pub use worker::{AsyncError, PublishError, QueryError, Worker};
 
 /// A record in shared memory that does not read as what its ring carries.
 ///

@@ -9,6 +9,7 @@ use super::counters::{Counter, Row};
 use super::delivery::Delivery;
 use super::fragment::{Cutter, HEADER};
 use super::layout::{LayoutError, OwnWords, Shared};
+use super::resume::Resume;
 
 /// Kind of a record in the reply ring.
 const REPLY: u32 = 2;
@@ -35,6 +36,11 @@ impl ProcessEnd {
     /// Whether the process still waits for query `sequence`.
     pub fn waits_for(&self, sequence: u64) -> bool {
         self.own.waiting() == sequence
+    }
+
+    /// Whether only a manager that is gone has seen the broker's confirm for what was written to the outbox at `place`.
+    pub fn was_confirmed_before(&self, place: u64) -> bool {
+        self.own.inherited() > place
     }
 
     /// Sends as much of a reply as fits; true when all of it was sent.
@@ -206,6 +212,13 @@ impl ManagerPort {
         Parcel::new(self.next_parcel(), text)
     }
 
+    /// Turns the outcome of an asynchronous query into a parcel.
+    pub fn resume_parcel(&mut self, resume: &Resume) -> Parcel {
+        let mut text = Vec::with_capacity(resume.body_len() + 32);
+        resume.encode(&mut text);
+        Parcel::new(self.next_parcel(), text)
+    }
+
     /// Wakes consumer `index` if it sleeps. Before it has started there is nobody to wake: it looks before it sleeps.
     pub fn wake_consumer(&mut self, index: usize) {
         let end = &mut self.consumers[index];
@@ -241,7 +254,9 @@ mod tests {
 
     use super::super::layout::{Flow, Heap, Layout, Sizes};
     use super::super::reply::{Outcome, Reply};
-    use super::super::{Delivery, DeliveryKind, Inlet, Outgoing, PublishError, QueryError, ShortStr, Verdict, Worker};
+    use super::super::{
+        Delivery, DeliveryKind, Handed, Inlet, Outgoing, PublishError, QueryError, ShortStr, Verdict, Worker,
+    };
     use super::*;
     use crate::payload::envelope::Splice;
 
@@ -255,6 +270,7 @@ mod tests {
             delivery: 4096,
             ack: 2048,
             registry: 4096,
+            suspended: 64,
             max_message: 1 << 20,
         };
         let layout = Layout::new(sizes);
@@ -440,7 +456,7 @@ mod tests {
             let mut parcel = port.parcel(&sent);
             let received = loop {
                 port.consumers[0].send(&mut parcel);
-                if let Some(received) = inlet.take().unwrap() {
+                if let Some(Handed::Event(received)) = inlet.take().unwrap() {
                     break received;
                 }
             };
@@ -463,7 +479,7 @@ mod tests {
                 let mut parcel = port.parcel(&smallest);
                 port.consumers[0].send(&mut parcel)
             } {}
-            while let Some(d) = inlet.take().unwrap() {
+            while let Some(Handed::Event(d)) = inlet.take().unwrap() {
                 inlet.acknowledge(&d, Verdict::Ack); // Would sleep for ever if the ring were full.
             }
             for _ in 0..7 {

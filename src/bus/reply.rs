@@ -24,18 +24,29 @@ pub enum Outcome {
     ConnectionLost,
     /// The broker refused the query (missing exchange, no permission, too large).
     Refused,
+    /// Nobody answered in time. Only for an asynchronous query: a process that waits looks at the clock itself.
+    Timeout,
+    /// No broker is connected. Only for an asynchronous query, as above.
+    NoBroker,
 }
 
 const ANSWER: u8 = 0;
 const CONNECTION_LOST: u8 = 1;
 const REFUSED: u8 = 2;
+const TIMEOUT: u8 = 3;
+const NO_BROKER: u8 = 4;
 
 impl Outcome {
     /// Writes the outcome of query `sequence` as one message.
     pub fn encode(&self, sequence: u64, out: &mut Vec<u8>) {
         out.clear();
+        self.append(sequence, out);
+    }
+
+    /// Appends the outcome of the query with this number, the last field of a message.
+    pub(super) fn append(&self, number: u64, out: &mut Vec<u8>) {
         let mut put = Put(out);
-        put.u64(sequence);
+        put.u64(number);
         match self {
             Self::Answer(reply) => {
                 put.u8(ANSWER);
@@ -45,6 +56,8 @@ impl Outcome {
             }
             Self::ConnectionLost => put.u8(CONNECTION_LOST),
             Self::Refused => put.u8(REFUSED),
+            Self::Timeout => put.u8(TIMEOUT),
+            Self::NoBroker => put.u8(NO_BROKER),
         }
     }
 
@@ -59,6 +72,8 @@ impl Outcome {
             }
             CONNECTION_LOST => Self::ConnectionLost,
             REFUSED => Self::Refused,
+            TIMEOUT => Self::Timeout,
+            NO_BROKER => Self::NoBroker,
             _ => return None,
         };
         Some((sequence, outcome))
@@ -72,7 +87,8 @@ mod tests {
     #[test]
     fn every_outcome_comes_back() {
         let answer = Reply { broker_id: 2, received_unix: 1_700_000_000, body: b"{}".to_vec() };
-        for outcome in [Outcome::Answer(answer), Outcome::ConnectionLost, Outcome::Refused] {
+        let failures = [Outcome::ConnectionLost, Outcome::Refused, Outcome::Timeout, Outcome::NoBroker];
+        for outcome in failures.into_iter().chain([Outcome::Answer(answer)]) {
             let mut bytes = Vec::new();
             outcome.encode(41, &mut bytes);
             assert_eq!(Outcome::decode(&bytes), Some((41, outcome)));

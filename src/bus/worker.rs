@@ -16,6 +16,7 @@ use super::fragment::{Joined, Joiner};
 use super::layout::{Block, Flow, LayoutError, OwnWords, Shared};
 use super::registry::RegistryFull;
 use super::reply::{Outcome, Reply};
+use super::suspended::{Due, Suspended, Suspensions, TableFull};
 
 /// Kind of a record in the command ring.
 pub const COMMAND: u32 = 1;
@@ -76,6 +77,18 @@ pub enum QueryError {
     Refused,
 }
 
+/// Why an asynchronous query was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AsyncError {
+    /// The query was not accepted.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// Too many are under way.
+    #[error(transparent)]
+    TableFull(#[from] TableFull),
+}
+
 /// One process's end. Made after the fork, once per process.
 pub struct Worker {
     shared: &'static Shared,
@@ -84,6 +97,7 @@ pub struct Worker {
     replies: Consumer,
     joiner: Joiner,
     own: OwnWords,
+    suspensions: Suspensions,
     row: Row,
     bell: Bell,
     manager_bell: Bell,
@@ -110,6 +124,7 @@ impl Worker {
             replies,
             joiner: Joiner::default(),
             own: shared.own(process_no)?,
+            suspensions: shared.suspensions()?,
             row: shared.process_row(process_no)?,
             bell: shared.process_bell(process_no)?,
             manager_bell: shared.manager_bell()?,
@@ -143,9 +158,9 @@ impl Worker {
             return Err(QueryError::NoBroker);
         }
         let sequence = self.own.next_sequence();
-        let deadline_ns = now_ns() + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2);
+        let deadline_ns = deadline(timeout);
         self.own.set_waiting(sequence);
-        let sent = self.submit(message, sequence, Some(QueryPart { deadline_ns, msg_id }));
+        let sent = self.submit(message, sequence, Some(QueryPart { deadline_ns, msg_id, ticket: None }));
         let result = match sent {
             Err(error) => Err(error.into()),
             Ok(end) => {
@@ -155,6 +170,37 @@ impl Worker {
         };
         self.own.set_waiting(0);
         result
+    }
+
+    /// Sends a query whose outcome resumes `suspended` in a consumer process, with the answer or without. Does not wait
+    /// for it. An error: the transaction is the caller's again, and nobody will resume it.
+    ///
+    /// With no broker connected nothing is sent, and the transaction goes on at once.
+    pub fn query_async(
+        &mut self,
+        message: &Outgoing<'_>,
+        msg_id: &[u8],
+        timeout: Duration,
+        suspended: &Suspended,
+    ) -> Result<(), AsyncError> {
+        self.row.inc(Counter::Attempted);
+        let deadline_ns = (self.shared.flow() != Flow::Down).then(|| deadline(timeout));
+        let due = Due { deadline_ns, process_no: self.process_no, place: self.commands.written() };
+        let ticket = self.suspensions.open(suspended, due).inspect_err(|_| self.row.inc(Counter::RefusedFull))?;
+        let Some(deadline_ns) = deadline_ns else {
+            self.row.inc(Counter::AsyncQueries);
+            self.manager_bell.ring();
+            return Ok(());
+        };
+        let sequence = self.own.next_sequence();
+        match self.submit(message, sequence, Some(QueryPart { deadline_ns, msg_id, ticket: Some(ticket) })) {
+            Ok(_) => self.row.inc(Counter::Queries),
+            Err(error) if self.suspensions.take(ticket).is_some() => return Err(error.into()),
+            // Its time was up while it waited for room, and it has been resumed without an answer.
+            Err(_) => {}
+        }
+        self.row.inc(Counter::AsyncQueries);
+        Ok(())
     }
 
     /// Registers a subscription; every manager, running or to come, declares it.
@@ -281,7 +327,7 @@ impl Worker {
     ) -> Result<Reply, QueryError> {
         loop {
             if let Some(outcome) = self.take_outcome(sequence) {
-                return self.conclude(outcome);
+                return self.conclude(outcome, timeout);
             }
             let now = now_ns();
             if now >= deadline_ns {
@@ -289,7 +335,7 @@ impl Worker {
                 return Err(QueryError::Timeout(timeout));
             }
             if self.answer_is_lost(end) {
-                return self.conclude(Outcome::ConnectionLost);
+                return self.conclude(Outcome::ConnectionLost, timeout);
             }
             self.bell.announce();
             if (self.damaged || self.replies.is_empty()) && !self.answer_is_lost(end) {
@@ -300,7 +346,7 @@ impl Worker {
         }
     }
 
-    fn conclude(&self, outcome: Outcome) -> Result<Reply, QueryError> {
+    fn conclude(&self, outcome: Outcome, timeout: Duration) -> Result<Reply, QueryError> {
         match outcome {
             Outcome::Answer(reply) => {
                 self.row.inc(Counter::Answers);
@@ -313,6 +359,14 @@ impl Worker {
             Outcome::Refused => {
                 self.row.inc(Counter::QueryLost);
                 Err(QueryError::Refused)
+            }
+            Outcome::Timeout => {
+                self.row.inc(Counter::QueryTimeouts);
+                Err(QueryError::Timeout(timeout))
+            }
+            Outcome::NoBroker => {
+                self.row.inc(Counter::QueryNoBroker);
+                Err(QueryError::NoBroker)
             }
         }
     }
@@ -368,4 +422,8 @@ impl Worker {
             self.shared.free_block(block);
         }
     }
+}
+
+fn deadline(timeout: Duration) -> u64 {
+    now_ns() + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX / 2)
 }

@@ -1,16 +1,19 @@
-//! A consumer process: takes a delivery, runs its event route, acknowledges.
+//! A consumer process: takes a delivery, runs its event route, acknowledges; or resumes a transaction that waits for
+//! the answer to a query.
 //!
-//! One event at a time. Runs script code and everything that script code may use, so it is a full Kamailio process:
+//! One event or transaction at a time. Runs script code and everything that script code may use, so it is a full Kamailio process:
 //! when it dies the server stops, as with any SIP worker, and what it had not acknowledged comes again.
 
 #![forbid(unsafe_code)]
 
 mod event;
+mod resume;
 
 use std::time::Duration;
 
 use crate::bus::counters::Counter;
-use crate::bus::{Inlet, LayoutError, Shared, Verdict};
+use crate::bus::suspended::Suspensions;
+use crate::bus::{Handed, Inlet, LayoutError, Shared, Verdict};
 use crate::config::Config;
 use crate::host::{guard, log, plain, process};
 use crate::script;
@@ -25,8 +28,8 @@ pub fn run(config: &'static Config, shared: &'static Shared, index: usize) -> ! 
         log::error!("consumer {index}: no run-time configuration");
         plain::exit(1);
     }
-    let mut inlet = match attach(shared, index) {
-        Ok(inlet) => inlet,
+    let (mut inlet, suspensions) = match attach(shared, index) {
+        Ok(ends) => ends,
         Err(error) => {
             log::error!("consumer {index}: {error}");
             plain::exit(1)
@@ -36,21 +39,24 @@ pub fn run(config: &'static Config, shared: &'static Shared, index: usize) -> ! 
     loop {
         process::config_update();
         // A panic in the handling of one event ends that event, not the server.
-        guard::entry("consumer", (), || turn(config, &mut inlet));
+        guard::entry("consumer", (), || turn(config, &mut inlet, suspensions));
     }
 }
 
-fn attach(shared: &'static Shared, index: usize) -> Result<Inlet, LayoutError> {
-    Inlet::attach(shared, index, process::process_no())
+fn attach(shared: &'static Shared, index: usize) -> Result<(Inlet, Suspensions), LayoutError> {
+    Ok((Inlet::attach(shared, index, process::process_no())?, shared.suspensions()?))
 }
 
 /// Handles what is there, or sleeps.
-fn turn(config: &Config, inlet: &mut Inlet) {
+fn turn(config: &Config, inlet: &mut Inlet, suspensions: Suspensions) {
     match inlet.take() {
-        Ok(Some(delivery)) => {
+        Ok(Some(Handed::Event(delivery))) => {
             // Acknowledged whatever the route did: an event that makes it panic would come again for ever.
             guard::entry("event route", (), || event::handle(config, &inlet.row(), &delivery));
             inlet.acknowledge(&delivery, Verdict::Ack);
+        }
+        Ok(Some(Handed::Resume(resume))) => {
+            guard::entry("callback route", (), || resume::handle(&inlet.row(), suspensions, resume));
         }
         Ok(None) => inlet.wait(Some(MAX_SLEEP)),
         Err(error) => {

@@ -8,6 +8,7 @@ use rand::rngs::SysRng;
 
 use super::StartError;
 use crate::bus::layout::{Layout, Shared, Sizes};
+use crate::bus::suspended::MAX_SLOTS;
 use crate::config::Config;
 use crate::host::memory::NoBus;
 use crate::host::{log, memory, process};
@@ -15,9 +16,14 @@ use crate::host::{log, memory, process};
 /// Bytes for the texts of all subscriptions.
 const REGISTRY_BYTES: u32 = 256 * 1024;
 
-/// Lays out the bus for as many processes as the server has slots.
-pub fn lay_out(config: &Config) -> Result<&'static Shared, StartError> {
-    let sizes = sizes(config, process::max_procs());
+/// Least shared memory that a suspended transaction takes in Kamailio: its cell and its copy of the request.
+const SUSPENDED_BYTES: usize = 8 * 1024;
+
+/// Lays out the bus for as many processes as the server has slots. `suspends`: the script has asynchronous queries.
+pub fn lay_out(config: &Config, suspends: bool) -> Result<&'static Shared, StartError> {
+    // As many as there can be transactions for, so that this table is never what is missing.
+    let suspended = if suspends { (memory::pool_bytes() / SUSPENDED_BYTES).min(MAX_SLOTS) } else { 0 };
+    let sizes = sizes(config, process::max_procs(), suspended);
     let layout = Layout::new(sizes);
     let megabytes = layout.bytes().div_ceil(1 << 20);
     let pool = memory::pool_bytes() >> 20;
@@ -40,7 +46,7 @@ pub fn lay_out(config: &Config) -> Result<&'static Shared, StartError> {
     Ok(shared)
 }
 
-fn sizes(config: &Config, processes: usize) -> Sizes {
+fn sizes(config: &Config, processes: usize, suspended: usize) -> Sizes {
     Sizes {
         processes,
         consumers: config.consumers as usize,
@@ -49,6 +55,7 @@ fn sizes(config: &Config, processes: usize) -> Sizes {
         delivery: config.rings.delivery,
         ack: config.rings.ack,
         registry: REGISTRY_BYTES,
+        suspended,
         max_message: config.max_message_size,
     }
 }

@@ -12,7 +12,8 @@
 //! | `params` | values of a script function's parameters |
 //! | `vars` | variables that are read and written by name, target parameters |
 //! | `message` | the SIP message being processed, a made-up one for events |
-//! | `route` | event routes and their KEMI counterpart |
+//! | `route` | event routes, callback routes, and their KEMI counterparts |
+//! | `tm` | transactions: suspended, resumed |
 //! | `transformation` | parsing and running `{kz.…}` |
 //! | `process` | process table, forks, run-time configuration |
 //! | `plain` | processes that Kamailio does not know: supervisor and manager |
@@ -33,6 +34,7 @@ pub mod route;
 pub mod rpc;
 pub mod statistics;
 pub mod strings;
+pub mod tm;
 pub mod transformation;
 pub mod vars;
 

@@ -1,24 +1,21 @@
-//! Event routes, and the KEMI function that stands in for them.
+//! Event routes, callback routes, and the KEMI function that stands in for them.
 
 use std::ffi::{CStr, c_int};
 
-use kamailio_sys::str_;
+use kamailio_sys::{route_list, str_};
 
 use super::message::SipMsg;
 use super::strings;
+use crate::bus::suspended::{Continuation, RouteTable};
 
 /// An event route that exists and is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventRoute(c_int);
+pub struct EventRoute(u32);
 
 impl EventRoute {
     /// Looks up `event_route[name]`. A name that does not exist leaves no trace, so names may come from the network.
     pub fn find(name: &CStr) -> Option<Self> {
-        let routes = &raw mut kamailio_sys::event_rt;
-        // SAFETY: the table is complete before any module is initialised; the name is read during the call only.
-        let index = unsafe { kamailio_sys::route_lookup(routes, name.as_ptr().cast_mut()) };
-        let route = Self(index);
-        (index >= 0 && !route.action().is_null()).then_some(route)
+        lookup(&raw mut kamailio_sys::event_rt, name).map(Self)
     }
 
     /// [`EventRoute::find`] for a name that may hold any bytes.
@@ -28,11 +25,7 @@ impl EventRoute {
     }
 
     fn action(self) -> *mut kamailio_sys::action {
-        // SAFETY: Kamailio fills the table before modules are initialised and never changes it afterwards.
-        let list = unsafe { kamailio_sys::event_rt.rlist };
-        let index = usize::try_from(self.0).unwrap_or(0);
-        // SAFETY: the index came from the table's own lookup.
-        unsafe { *list.add(index) }
+        entry(&raw mut kamailio_sys::event_rt, self.0)
     }
 
     /// Runs the route as a request route, without script callbacks, and clears the variables that live as long as a
@@ -61,6 +54,47 @@ impl EventRoute {
         self.execute(msg);
         // SAFETY: as above.
         unsafe { kamailio_sys::exec_post_script_cb(msg.as_ptr(), request) };
+    }
+}
+
+/// Looks up the route in which a suspended transaction goes on: first in `table`, then among the plain `route[]`s. A name
+/// that does not exist leaves no trace.
+pub fn callback(table: RouteTable, name: &[u8]) -> Option<Continuation> {
+    let mut name = name.to_vec();
+    name.push(0);
+    let name = CStr::from_bytes_with_nul(&name).ok()?;
+    let found = [table, RouteTable::Plain].into_iter().find_map(|table| Some((table, lookup(raw(table), name)?)));
+    found.map(|(table, index)| Continuation::Route { table, index })
+}
+
+/// What a callback route does; null if there is no such route.
+pub fn actions(table: RouteTable, index: u32) -> *mut kamailio_sys::action {
+    entry(raw(table), index)
+}
+
+fn raw(table: RouteTable) -> *mut route_list {
+    match table {
+        RouteTable::Reply => &raw mut kamailio_sys::onreply_rt,
+        RouteTable::Failure => &raw mut kamailio_sys::failure_rt,
+        RouteTable::Plain => &raw mut kamailio_sys::main_rt,
+    }
+}
+
+/// Entry of the route `name`, if it exists and is not empty.
+fn lookup(table: *mut route_list, name: &CStr) -> Option<u32> {
+    // SAFETY: the table is complete before any module is initialised; the name is read during the call only.
+    let index = unsafe { kamailio_sys::route_lookup(table, name.as_ptr().cast_mut()) };
+    u32::try_from(index).ok().filter(|index| !entry(table, *index).is_null())
+}
+
+fn entry(table: *mut route_list, index: u32) -> *mut kamailio_sys::action {
+    // SAFETY: Kamailio fills its tables before modules are initialised and never changes them afterwards.
+    let (list, entries) = unsafe { ((*table).rlist, (*table).entries) };
+    if c_int::try_from(index).is_ok_and(|index| index < entries) {
+        // SAFETY: the list has as many entries, checked above.
+        unsafe { *list.add(index as usize) }
+    } else {
+        std::ptr::null_mut()
     }
 }
 

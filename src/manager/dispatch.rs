@@ -3,8 +3,8 @@
 //! A consumer whose ring is full is passed over. When all are full the message stays in the inbox, and the prefetch
 //! makes the broker wait. A message larger than a ring is sent in pieces while the consumer reads.
 
+use crate::bus::ManagerPort;
 use crate::bus::port::Parcel;
-use crate::bus::{Delivery, ManagerPort};
 
 /// Who has to be told when a message is completely in a consumer's ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub struct Origin {
     pub ack_on_receipt: bool,
     /// Delivered before.
     pub redelivered: bool,
+}
+
+impl Origin {
+    /// Of what the module made itself.
+    pub const OWN: Self = Self { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
 }
 
 /// Hands messages to consumers.
@@ -61,16 +66,15 @@ impl Dispatch {
         (0..count).map(|i| (self.next + i) % count).find(free)
     }
 
-    /// Hands `delivery` to `consumer`. True if it is completely in the ring.
+    /// Hands a message to `consumer`. True if it is completely in the ring.
     pub fn hand(
         &mut self,
         port: &mut ManagerPort,
         consumer: usize,
-        delivery: &Delivery,
+        mut parcel: Parcel,
         origin: Origin,
         sticky: bool,
     ) -> bool {
-        let mut parcel = port.parcel(delivery);
         let done = port.consumers[consumer].send(&mut parcel);
         self.rung[consumer] = true;
         if !done {
@@ -109,16 +113,17 @@ impl Dispatch {
 mod tests {
     use super::*;
     use crate::bus::port::test_block;
+    use crate::bus::{Delivery, DeliveryKind};
 
     #[test]
     fn a_backlog_stays_with_one_consumer_whatever_comes_between() {
         let mut port = ManagerPort::attach(test_block(4, 3)).unwrap();
         let mut dispatch = Dispatch::new(3);
-        let message = Delivery::local(crate::bus::DeliveryKind::LateReply, Vec::new());
-        let origin = Origin { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
+        let message = Delivery::local(DeliveryKind::LateReply, Vec::new());
         let mut hand = |sticky| {
             let consumer = dispatch.choose(&port, 0, sticky).unwrap();
-            assert!(dispatch.hand(&mut port, consumer, &message, origin, sticky));
+            let parcel = port.parcel(&message);
+            assert!(dispatch.hand(&mut port, consumer, parcel, Origin::OWN, sticky));
             consumer
         };
         let backlog = hand(true);
@@ -131,9 +136,11 @@ mod tests {
     fn a_full_consumer_is_passed_over() {
         let mut port = ManagerPort::attach(test_block(4, 2)).unwrap();
         let mut dispatch = Dispatch::new(2);
-        let message = Delivery::local(crate::bus::DeliveryKind::LateReply, vec![b'x'; 500]);
-        let origin = Origin { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
-        while dispatch.choose(&port, 500, true).is_some_and(|c| dispatch.hand(&mut port, c, &message, origin, true)) {}
+        let message = Delivery::local(DeliveryKind::LateReply, vec![b'x'; 500]);
+        while let Some(consumer) = dispatch.choose(&port, 500, true) {
+            let parcel = port.parcel(&message);
+            dispatch.hand(&mut port, consumer, parcel, Origin::OWN, true);
+        }
         let full = dispatch.sticky.unwrap();
         assert_eq!(dispatch.choose(&port, 500, true), None);
         assert_eq!(dispatch.choose(&port, 500, false), Some(1 - full));

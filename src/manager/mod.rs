@@ -6,7 +6,8 @@
 //! ```text
 //!  command rings ─▶ outbox ─▶ publisher ─▶ session ─▶ broker        one turn of the loop (turn.rs):
 //!   reply rings  ◀─ queries ◀── inbox ◀──  session ◀─ broker          ACK      ack rings → broker
-//! delivery rings ◀─ dispatch ◀─ inbox                                 SEND     command rings → broker
+//!                      ▼ resumes                                      SEND     command rings → broker
+//! delivery rings ◀─ dispatch ◀─ inbox
 //!    ack rings   ─▶ tracker ──▶ session ─▶ broker                     CONSUME  broker → reply, delivery rings
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! | `outbox` | what of one command ring was sent, confirmed, must be sent again |
 //! | `publisher` | commands to the broker, confirms back, poison isolated |
 //! | `queries` | who waits for which `Msg-ID` |
+//! | `resumes` | outcomes for suspended transactions |
 //! | `links` | state of each broker: down, connecting, up; back-off |
 //! | `session` | one connection: reply queue, publish channel, subscriptions |
 //! | `subscriptions` | what is declared where; acknowledgements by channel |
@@ -37,6 +39,7 @@ pub mod log;
 mod outbox;
 mod publisher;
 mod queries;
+mod resumes;
 pub mod run;
 mod session;
 mod subscriptions;

@@ -15,11 +15,12 @@ use super::inbox::{Confirm, Inbox};
 use super::links::Links;
 use super::log::Log;
 use super::outbox::{RecordId, Window};
-use super::queries::{Pending, Queries, Replies};
+use super::queries::{Outcomes, Pending, Queries};
 use super::session::PublishChannel;
 use crate::bus::command::{Body, Command};
 use crate::bus::counters::Counter;
 use crate::bus::reply::Outcome;
+use crate::bus::suspended::Ticket;
 use crate::bus::{ManagerPort, Shared};
 use crate::config::Config;
 use crate::payload::headers;
@@ -79,8 +80,8 @@ pub struct Around<'m> {
     pub links: &'m mut Links,
     /// Pending queries.
     pub queries: &'m mut Queries,
-    /// Replies on their way.
-    pub replies: &'m mut Replies,
+    /// Outcomes on their way.
+    pub outcomes: &'m mut Outcomes,
     /// Confirms that came.
     pub inbox: &'m Inbox,
     /// The time of this turn.
@@ -204,7 +205,7 @@ impl Publisher {
         let windows = &self.windows;
         let lost = around.queries.extract(|q| q.session == session && !windows[q.process_no].is_open(q.record));
         for query in lost {
-            around.replies.send(around.port, &query, &Outcome::ConnectionLost);
+            around.outcomes.send(around.port, &query, Outcome::ConnectionLost);
         }
     }
 
@@ -265,6 +266,10 @@ impl Publisher {
             Decision::Send(broker) => return Some(self.transmit(around, process_no, (id, start), broker)),
             Decision::Wait => return Some(Step::Blocked),
             Decision::Refuse(why) => self.refuse(around, process_no, id, &why),
+            Decision::NoBroker(ticket) => {
+                around.outcomes.resumes.decide(ticket, Outcome::NoBroker);
+                self.settle(process_no, id);
+            }
             Decision::Expired => {
                 around.port.row.inc(Counter::Expired);
                 self.settle(process_no, id);
@@ -297,7 +302,9 @@ impl Publisher {
         let broker = match command.broker {
             None => match links.primary() {
                 Some(index) => index,
-                None => return Decision::Wait,
+                None if links.is_starting() || links.has_primary() => return Decision::Wait,
+                // A process that waits has seen this itself.
+                None => return command.query.and_then(|q| q.ticket).map_or(Decision::Wait, Decision::NoBroker),
             },
             Some(id) => {
                 let index = (id as usize).wrapping_sub(1);
@@ -365,7 +372,8 @@ impl Publisher {
         publish.in_flight.push((process_no, id));
         if let Some(query) = command.query {
             let (sequence, deadline_ns, session) = (command.sequence, query.deadline_ns, opened.session);
-            queries.insert(query.msg_id, Pending { process_no, sequence, deadline_ns, record: id, session });
+            let ticket = query.ticket;
+            queries.insert(query.msg_id, Pending { process_no, sequence, deadline_ns, record: id, session, ticket });
         }
         if self.windows[process_no].sent(id) == 1 && start < port.processes[process_no].sent_before {
             port.row.inc(Counter::Resent);
@@ -407,7 +415,12 @@ impl Publisher {
         let what = match self.command(around.port, process_no, id) {
             None => "a message".to_owned(),
             Some(command) => {
-                asked = command.query.map(|q| (command.sequence, q.deadline_ns));
+                asked = command.query.map(|query| {
+                    // It is among the queries only if it was sent before.
+                    around.queries.take_record(query.msg_id, process_no, id);
+                    let (sequence, deadline_ns, ticket) = (command.sequence, query.deadline_ns, query.ticket);
+                    Pending { process_no, sequence, deadline_ns, record: id, session: 0, ticket }
+                });
                 let exchange = String::from_utf8_lossy(command.exchange.as_bytes());
                 let key = String::from_utf8_lossy(command.routing_key.as_bytes());
                 format!(
@@ -419,11 +432,8 @@ impl Publisher {
         if let Some(more) = self.refusals.pass() {
             self.log.error(format_args!("{what} refused: {why}{more}"));
         }
-        // It is among the queries only if it was sent before.
-        around.queries.extract(|q| q.process_no == process_no && q.record == id);
-        if let Some((sequence, deadline_ns)) = asked {
-            let query = Pending { process_no, sequence, deadline_ns, record: id, session: 0 };
-            around.replies.send(around.port, &query, &Outcome::Refused);
+        if let Some(query) = asked {
+            around.outcomes.send(around.port, &query, Outcome::Refused);
         }
     }
 
@@ -482,6 +492,8 @@ enum Decision {
     Send(usize),
     Wait,
     Refuse(String),
+    /// An asynchronous query that no broker can take.
+    NoBroker(Ticket),
     Expired,
     Damaged,
 }

@@ -26,7 +26,7 @@ pub fn run(config: &'static Config, shared: &'static Shared, log: Log) -> Result
 async fn serve(config: &'static Config, shared: &'static Shared, log: Log) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("no signal handler: {e}"))?;
     let port = ManagerPort::attach(shared).map_err(|e| e.to_string())?;
-    let mut manager = Manager::new(config, port, log).map_err(|e| format!("no wake-up: {e}"))?;
+    let mut manager = Manager::new(config, port, log)?;
     loop {
         tokio::select! {
             biased;

@@ -15,7 +15,8 @@ use super::inbox::{Event, Inbox, Incoming};
 use super::links::Links;
 use super::log::Log;
 use super::publisher::{Around, Publisher};
-use super::queries::{Queries, Replies};
+use super::queries::{Outcomes, Pending, Queries, Replies};
+use super::resumes::Resumes;
 use super::session::{PublishChannel, Setup, SetupError};
 use super::subscriptions::Subscriptions;
 use super::tracker::Settle;
@@ -28,6 +29,7 @@ use crate::bus::reply::{Outcome, Reply};
 use crate::bus::{Delivery, DeliveryKind, ManagerPort, Verdict};
 use crate::config::Config;
 use crate::payload::top_level_string;
+use crate::throttle::Throttle;
 
 /// Longest sleep while something has a time limit of its own: a retry, a query, a stall.
 const BUSY_SLEEP: Duration = Duration::from_millis(20);
@@ -46,6 +48,10 @@ const DECLARE_WAIT_NS: u64 = 2_000_000_000;
 /// the largest size. Late replies were counted before.
 const MAX_LOCAL_EVENTS: usize = 1000;
 
+/// Answers to asynchronous queries that wait for a consumer may take as much memory as so many messages of the largest
+/// size.
+const MAX_WAITING_ANSWERS: usize = 4;
+
 /// Set by the panic hook when a task of the client library panicked: its connection may be dead without a word.
 pub static LIBRARY_PANICKED: AtomicBool = AtomicBool::new(false);
 
@@ -59,7 +65,7 @@ pub struct Manager {
     links: Links,
     publisher: Publisher,
     queries: Queries,
-    replies: Replies,
+    outcomes: Outcomes,
     subscriptions: Subscriptions,
     dispatch: Dispatch,
     wake: Wake,
@@ -69,19 +75,23 @@ pub struct Manager {
     last_delivery_ns: u64,
     next_tick_ns: u64,
     last_moved_ns: u64,
+    given_up: Throttle,
     /// At shutdown: send what was accepted, hand out nothing more.
     draining: bool,
 }
 
 impl Manager {
     /// Takes the manager's ends. Inside the runtime.
-    pub fn new(config: &'static Config, port: ManagerPort, log: Log) -> std::io::Result<Self> {
+    pub fn new(config: &'static Config, port: ManagerPort, log: Log) -> Result<Self, String> {
         let inbox = Inbox::default();
         let setup = Setup { config, shared: port.shared, inbox: inbox.clone() };
         let was_up = port.row.get(Counter::Connects) > 0;
         let processes = port.processes.len();
         let consumers = port.consumers.len();
-        let wake = Wake::new(port.shared)?;
+        let wake = Wake::new(port.shared).map_err(|e| format!("no wake-up: {e}"))?;
+        let suspensions = port.shared.suspensions().map_err(|e| e.to_string())?;
+        let mut resumes = Resumes::new(suspensions, config.max_message_size.saturating_mul(MAX_WAITING_ANSWERS));
+        resumes.end_inherited(&port);
         // Workers that wait for an answer of the manager before this one shall look again.
         port.wake_all();
         Ok(Self {
@@ -90,7 +100,7 @@ impl Manager {
             links: Links::new(setup.clone(), log, was_up),
             publisher: Publisher::new(config, log, processes),
             queries: Queries::default(),
-            replies: Replies::new(processes),
+            outcomes: Outcomes { replies: Replies::new(processes), resumes },
             subscriptions: Subscriptions::new(setup.clone(), log),
             dispatch: Dispatch::new(consumers),
             wake,
@@ -99,6 +109,7 @@ impl Manager {
             last_delivery_ns: 0,
             next_tick_ns: 0,
             last_moved_ns: 0,
+            given_up: Throttle::default(),
             draining: false,
             port,
             inbox,
@@ -204,7 +215,7 @@ impl Manager {
     /// CONSUME: replies to the workers, messages to the consumers.
     fn consume_turn(&mut self, now_ns: u64) -> usize {
         let mut moved = self.take_replies(now_ns);
-        self.replies.flush(&mut self.port, now_ns);
+        self.outcomes.replies.flush(&mut self.port, now_ns);
         for origin in self.dispatch.resume(&mut self.port) {
             self.handed_out(origin);
             moved += 1;
@@ -225,13 +236,20 @@ impl Manager {
         let lifted = self.config.consume_messages_on_reconnect && self.subscriptions.drains();
         let limit = if lifted { usize::MAX } else { self.config.consumer_loop_count as usize };
         while moved < limit {
-            if let Some(event) = self.local.pop_front() {
+            if let Some(resume) = self.outcomes.resumes.next() {
+                let Some(consumer) = self.dispatch.choose(&self.port, resume.body_len(), false) else {
+                    self.outcomes.resumes.put_back(resume);
+                    break;
+                };
+                let parcel = self.port.resume_parcel(&resume);
+                self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, false);
+            } else if let Some(event) = self.local.pop_front() {
                 let Some(consumer) = self.dispatch.choose(&self.port, event.body.len(), false) else {
                     self.local.push_front(event);
                     break;
                 };
-                let origin = Origin { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
-                self.dispatch.hand(&mut self.port, consumer, &event, origin, false);
+                let parcel = self.port.parcel(&event);
+                self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, false);
             } else {
                 let Some(message) = self.inbox.next_delivery() else { break };
                 if !self.hand_out_one(message) {
@@ -283,7 +301,8 @@ impl Manager {
             event_subkey: name(&subscription.event_subkey),
             body: message.body,
         };
-        if self.dispatch.hand(&mut self.port, consumer, &delivery, origin, sticky) {
+        let parcel = self.port.parcel(&delivery);
+        if self.dispatch.hand(&mut self.port, consumer, parcel, origin, sticky) {
             self.handed_out(origin);
         }
         true
@@ -346,19 +365,17 @@ impl Manager {
         // What is no JSON or has no Msg-ID cannot be an answer; a consumer will say what is wrong with it.
         let msg_id = top_level_string(&reply.body, b"Msg-ID").ok().flatten();
         let query = msg_id.and_then(|id| self.queries.take(&id));
-        let live = query.filter(|q| {
-            q.deadline_ns > now_ns && self.port.processes.get(q.process_no).is_some_and(|p| p.waits_for(q.sequence))
-        });
+        let live = query.filter(|q| self.outcomes.is_wanted(&self.port, q, now_ns));
         if reply.body.len() > self.config.max_message_size {
             self.oversized(&reply);
             if let Some(query) = live {
-                self.replies.send(&mut self.port, &query, &Outcome::Refused);
+                self.outcomes.send(&mut self.port, &query, Outcome::Refused);
             }
             return;
         }
         if let Some(query) = live {
             let answer = Reply { broker_id, received_unix: reply.received_unix, body: reply.body };
-            self.replies.send(&mut self.port, &query, &Outcome::Answer(answer));
+            self.answered(&query, answer);
             return;
         }
         self.port.row.inc(Counter::LateReplies);
@@ -370,6 +387,19 @@ impl Manager {
             routing_key: reply.routing_key.into_bytes(),
             ..Delivery::local(DeliveryKind::LateReply, reply.body)
         });
+    }
+
+    fn answered(&mut self, query: &Pending, answer: Reply) {
+        let bytes = answer.body.len();
+        if !self.outcomes.send(&mut self.port, query, Outcome::Answer(answer)) {
+            self.port.row.inc(Counter::LateReplies);
+            if let Some(more) = self.given_up.pass() {
+                self.log.error(format_args!(
+                    "answer of {bytes} bytes to an asynchronous query given up: the consumer processes are busy and as \
+                     many answers wait as memory is allowed for; the transaction goes on without it{more}"
+                ));
+            }
+        }
     }
 
     fn acknowledge_replies(&mut self, epoch: u64, tag: u64) {
@@ -522,9 +552,8 @@ impl Manager {
             self.subscriptions.tick(&self.port, self.links.up(), now_ns);
         }
         self.admit(now_ns);
-        if self.queries.len() > 0 {
-            self.queries.extract(|q| q.deadline_ns <= now_ns);
-        }
+        self.queries.expire(now_ns);
+        self.outcomes.resumes.expire(now_ns);
         let quiet = now_ns.saturating_sub(self.last_delivery_ns) >= self.config.waitframe_timeout.as_nanos() as u64;
         if quiet && self.subscriptions.drains() && !self.inbox.has_delivery() {
             self.subscriptions.backlog_ended();
@@ -607,8 +636,9 @@ impl Manager {
             limit = limit.min(Duration::from_nanos(attempt.saturating_sub(now_ns)).max(Duration::from_millis(1)));
         }
         limit = limit.min(c.hang_timeout / 4);
-        let pressing = self.queries.len() > 0
-            || self.replies.is_waiting(now_ns)
+        let pressing = !self.queries.is_empty()
+            || self.outcomes.resumes.any_open()
+            || self.outcomes.replies.is_waiting(now_ns)
             || self.dispatch.is_unfinished()
             || self.inbox.has_delivery()
             || self.draining
@@ -622,7 +652,7 @@ impl Manager {
             port: &mut self.port,
             links: &mut self.links,
             queries: &mut self.queries,
-            replies: &mut self.replies,
+            outcomes: &mut self.outcomes,
             inbox: &self.inbox,
             now_ns,
         };

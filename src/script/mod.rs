@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `publish` | `kazoo_publish` |
 //! | `query` | `kazoo_query` |
+//! | `async_query` | `kazoo_async_query`, `kazoo_query_async` |
 //! | `result` | `$kzR` |
 //! | `subscribe` | `kazoo_subscribe` |
 //! | `subscription_json` | what `kazoo_subscribe(json)` understands |
@@ -22,6 +23,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "host")]
+pub mod async_query;
 #[cfg(feature = "host")]
 pub mod encode;
 #[cfg(feature = "host")]

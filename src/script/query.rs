@@ -89,18 +89,18 @@ fn ask(
         let message = Outgoing { broker: None, exchange, routing_key, headers, body, splice };
         process.worker.query(&message, msg_id, timeout).map_err(Failure::from)
     });
-    open(&reply.map_err(Refusal::from)??)
+    open(&reply.map_err(Refusal::from)??).map_err(Failure::Answer)
 }
 
-/// The answer with the fields that tell where it came from.
-fn open(reply: &Reply) -> Result<Vec<u8>, Failure> {
+/// The answer as script text, with the fields that tell where it came from.
+pub fn open(reply: &Reply) -> Result<Vec<u8>, payload::PayloadError> {
     let zone = config::get().zone_of(reply.broker_id).as_bytes();
     let origin = Origin { zone, broker_id: reply.broker_id, received_unix: reply.received_unix };
-    Ok(payload::inbound(&reply.body, &origin).map_err(Failure::Answer)?.to_bytes())
+    Ok(payload::inbound(&reply.body, &origin)?.to_bytes())
 }
 
 /// How long this query waits: what the variable says in milliseconds, else the modparam.
-fn timeout(msg: SipMsg<'_>) -> Duration {
+pub(super) fn timeout(msg: SipMsg<'_>) -> Duration {
     let value = TIMEOUT_VAR.with_borrow_mut(|var| match var.as_mut()?.get(msg)? {
         Value::Int(ms) => u64::try_from(ms).ok(),
         Value::Text(text) => std::str::from_utf8(text).ok()?.trim().parse().ok(),

@@ -1,12 +1,14 @@
 //! Return codes of the script functions, documented for script authors.
 
-/// How a script function ended. The number is what the script finds in `$rc`; 0 would end the script and is never
-/// returned.
+/// How a script function ended. The number is what the script finds in `$rc`; 0 ends the script and is returned only by
+/// an asynchronous query that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Verdict {
     /// Done: accepted into the outbox, answered, registered, assigned.
     Done = 1,
+    /// Asynchronous query: accepted, the transaction is suspended and goes on in one of the callbacks. The script ends here.
+    Suspended = 0,
     /// A parameter could not be evaluated or used, or something went wrong inside the module.
     Failed = -1,
     /// The payload is not a JSON object: empty, not JSON, or of another type.
@@ -27,6 +29,12 @@ pub enum Verdict {
     Incomplete = -9,
     /// The presence row was not written: no database is configured, it cannot be reached, or it refused the row.
     NotWritten = -10,
+    /// Asynchronous query: one of the callbacks exists neither as such nor as `route[]`.
+    NoSuchRoute = -11,
+    /// Asynchronous query: there is no transaction that could be suspended.
+    NotSuspended = -12,
+    /// Asynchronous query: as many are under way as shared memory is good for.
+    TooManySuspended = -13,
 }
 
 impl Verdict {
