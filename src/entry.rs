@@ -185,10 +185,9 @@ unsafe extern "C" fn fixup_payload(param: *mut *mut c_void, _: c_int) -> c_int {
 }
 
 /// As [`fixup_texts`]; the function needs the module tm, which a configuration without it does not.
-unsafe extern "C" fn fixup_async_query(param: *mut *mut c_void, position: c_int) -> c_int {
+unsafe extern "C" fn fixup_async_query(param: *mut *mut c_void, _: c_int) -> c_int {
     entry("fixup", kamailio_sys::E_UNSPEC, || {
-        if position == 1
-            && LOADING.load(Relaxed)
+        if LOADING.load(Relaxed)
             && let Err(error) = script::async_query::prepare()
         {
             log::error!("kazoo_async_query: {error}; add loadmodule \"tm.so\"");

@@ -93,7 +93,7 @@ pub struct Sizes {
     pub ack: u32,
     /// Bytes for the subscriptions.
     pub registry: u32,
-    /// Asynchronous queries that can be under way; 0 when the script has none.
+    /// Asynchronous queries that can be under way; 0 when none is possible.
     pub suspended: usize,
     /// Largest message in either direction, bytes.
     pub max_message: usize,

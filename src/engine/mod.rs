@@ -74,7 +74,8 @@ pub fn shared() -> Option<&'static Shared> {
 }
 
 fn before_fork(config: &'static Config) -> Result<(), StartError> {
-    let shared = memory::lay_out(config, script::async_query::is_used())?;
+    let suspends = script::async_query::prepare().is_ok();
+    let shared = memory::lay_out(config, suspends)?;
     SHARED.get_or_init(|| shared);
     script::process::use_bus(shared);
     run_mod_init_event(config)

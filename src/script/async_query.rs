@@ -8,8 +8,6 @@
 //! script they are names of functions. What would end in a transaction that nobody resumes is refused before the
 //! transaction is touched. Flags are accepted and mean nothing, as in the C module.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
 use crate::bus::suspended::{Continuation, FunctionName, RouteTable, Suspended, TableFull};
 use crate::bus::{AsyncError, Outgoing, ShortStr};
 use crate::host::message::SipMsg;
@@ -22,9 +20,6 @@ use super::outgoing::Refusal;
 use super::{Verdict, process, query};
 
 const NAME: &str = "kazoo_async_query";
-
-/// The configuration calls the function; known before shared memory is laid out.
-static USED: AtomicBool = AtomicBool::new(false);
 
 /// What a call asks for, its parameters evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -58,22 +53,10 @@ enum Failure {
     TableFull(TableFull),
 }
 
-/// Makes ready for calls. Main process, when the configuration turns out to have one, after all modules were
-/// initialised.
+/// Makes ready for calls, which need `tm`. Main process, after all modules were initialised. Which functions a script will
+/// call is not known in advance: Kamailio tells only of calls with a quoted parameter, and nothing of KEMI.
 pub fn prepare() -> Result<(), tm::NoTm> {
-    tm::bind()?;
-    USED.store(true, Relaxed);
-    Ok(())
-}
-
-/// Whether calls are possible. What a KEMI script calls is not known before it runs, so with one they are whenever
-/// `tm` is loaded. Main process, before shared memory is laid out.
-pub fn is_used() -> bool {
-    if route::kemi_is_loaded() {
-        // Without tm the function will say so.
-        let _ = prepare();
-    }
-    USED.load(Relaxed)
+    tm::bind()
 }
 
 /// Asks; see the file head.
