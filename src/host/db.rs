@@ -15,7 +15,9 @@ use kamailio_sys::{db_func_t, db_key_t, db_val_t, db1_con_t, str_};
 use super::strings;
 
 /// SQLite has one writer at a time and refuses a second one at once, unless it is told to wait; milliseconds.
-const SQLITE_WAIT: &str = "PRAGMA busy_timeout=2000";
+const SQLITE_WAIT: &str = "PRAGMA busy_timeout=5000";
+/// As a writer from the start: one that begins to write later is refused at once, if another one was faster.
+const SQLITE_BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// Why no driver can be had for a URL. Texts never hold the URL: it has a password in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,9 +108,11 @@ impl Driver {
         let init = self.api.init.ok_or(NoConnection)?;
         // SAFETY: a NUL-terminated text that the driver reads during the call; main thread.
         let handle = NonNull::new(unsafe { init(&url) }).ok_or(NoConnection)?;
-        let mut connection = Connection { api: &self.api, handle, table: Box::new(strings::view(table.as_bytes())) };
-        if self.url.to_bytes().starts_with(b"sqlite:") {
-            connection.query(SQLITE_WAIT).map_err(|_| NoConnection)?;
+        let table = Box::new(strings::view(table.as_bytes()));
+        let is_sqlite = self.url.to_bytes().starts_with(b"sqlite:");
+        let mut connection = Connection { api: &self.api, handle, table, is_sqlite };
+        if is_sqlite {
+            connection.statement("setting of a timeout", SQLITE_WAIT).map_err(|_| NoConnection)?;
         }
         Ok(connection)
     }
@@ -135,6 +139,8 @@ pub struct Connection {
     handle: NonNull<db1_con_t>,
     /// The driver keeps a pointer to it.
     table: Box<str_>,
+    /// Its driver lacks what the others have, but passes statements on.
+    is_sqlite: bool,
 }
 
 impl Drop for Connection {
@@ -182,14 +188,24 @@ impl Connection {
         check("replace", unsafe { replace(self.handle.as_ptr(), keys, values, count, key_columns, 0) })
     }
 
-    /// Runs `steps` as a whole, if the driver has transactions: all of it happens or nothing.
+    /// Runs `steps` as a whole, where there are transactions: all of it happens or nothing.
     pub fn transaction(
         &mut self,
         lock: Lock,
         steps: impl FnOnce(&mut Self) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
-        let (Some(start), Some(end)) = (self.api.start_transaction, self.api.end_transaction) else {
-            return steps(self);
+        self.begin(lock)?;
+        let done = steps(self).and_then(|()| self.commit());
+        if done.is_err() {
+            self.roll_back();
+        }
+        done
+    }
+
+    fn begin(&mut self, lock: Lock) -> Result<(), Failed> {
+        const STEP: &str = "start of the transaction";
+        let Some(start) = self.api.start_transaction else {
+            return if self.is_sqlite { self.statement(STEP, SQLITE_BEGIN) } else { Ok(()) };
         };
         self.use_table()?;
         let lock = match lock {
@@ -198,28 +214,38 @@ impl Connection {
             Lock::Full => kamailio_sys::db_locking_t_DB_LOCKING_FULL,
         };
         // SAFETY: a live connection with a table.
-        let started = check("start of the transaction", unsafe { start(self.handle.as_ptr(), lock) });
-        let done = started.and_then(|()| steps(self)).and_then(|()| {
-            // SAFETY: as above.
-            check("end of the transaction", unsafe { end(self.handle.as_ptr()) })
-        });
-        if done.is_err()
-            && let Some(abort) = self.api.abort_transaction
-        {
-            // It may fail as well, on a lost connection; the first failure is the one to report.
-            // SAFETY: as above; without a transaction it does nothing.
-            unsafe { abort(self.handle.as_ptr()) };
+        let started = check(STEP, unsafe { start(self.handle.as_ptr(), lock) });
+        // It may have begun and not got the lock.
+        started.inspect_err(|_| self.roll_back())
+    }
+
+    fn commit(&mut self) -> Result<(), Failed> {
+        const STEP: &str = "end of the transaction";
+        match self.api.end_transaction {
+            // SAFETY: a live connection.
+            Some(end) => check(STEP, unsafe { end(self.handle.as_ptr()) }),
+            None if self.is_sqlite => self.statement(STEP, "COMMIT"),
+            None => Ok(()),
         }
-        done
+    }
+
+    /// May fail as well, on a lost connection; what failed before is what counts.
+    fn roll_back(&mut self) {
+        match self.api.abort_transaction {
+            // SAFETY: a live connection; without a transaction it does nothing.
+            Some(abort) => drop(unsafe { abort(self.handle.as_ptr()) }),
+            None if self.is_sqlite => drop(self.statement("rollback", "ROLLBACK")),
+            None => {}
+        }
     }
 
     /// Runs a statement of the database's own language and drops what it answers.
-    fn query(&mut self, statement: &'static str) -> Result<(), Failed> {
-        let (Some(query), Some(free)) = (self.api.raw_query, self.api.free_result) else { return Err(Failed("query")) };
+    fn statement(&mut self, step: &'static str, statement: &'static str) -> Result<(), Failed> {
+        let (Some(query), Some(free)) = (self.api.raw_query, self.api.free_result) else { return Err(Failed(step)) };
         let mut answer = std::ptr::null_mut();
         let statement = strings::view(statement.as_bytes());
         // SAFETY: a live connection, a text that is read during the call, a place for the answer.
-        check("query", unsafe { query(self.handle.as_ptr(), &statement, &mut answer) })?;
+        check(step, unsafe { query(self.handle.as_ptr(), &statement, &mut answer) })?;
         if !answer.is_null() {
             // SAFETY: the answer of this connection, not used afterwards.
             unsafe { free(self.handle.as_ptr(), answer) };

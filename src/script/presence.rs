@@ -31,7 +31,7 @@ use crate::host::db::{self, BindError, Connection, Driver, Failed, Lock, NoConne
 use crate::host::message::SipMsg;
 use crate::host::params::{NotEvaluated, TextParam};
 use crate::host::{log, process};
-use crate::payload::{JsonError, Value};
+use crate::payload::{PayloadError, Value};
 use crate::presence::{self, Addressed, Cell, Flush, KEY_COLUMNS, Missing, Options, Package, Row, Update};
 use crate::throttle::Throttle;
 
@@ -102,11 +102,9 @@ enum Failure {
     NotEvaluated(#[from] NotEvaluated),
     #[error("pua_mode is {0}: presence is off, set it to 1 to write")]
     Off(u32),
-    #[error("the payload is not JSON: {0}")]
-    NotJson(#[from] JsonError),
-    #[error("the payload is not a JSON object but a {0}")]
-    NoObject(&'static str),
-    #[error("{0}")]
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    #[error(transparent)]
     Missing(#[from] Missing),
     #[error("not written, db_url is not set: set it, or pua_mode to 0")]
     NoUrl,
@@ -174,9 +172,9 @@ fn write(function: Function, payload: &[u8]) -> Result<(), Failure> {
     if settings.pua_mode != 1 {
         return Err(Failure::Off(settings.pua_mode));
     }
-    let payload = Value::parse(payload)?;
+    let payload = Value::parse(payload).map_err(PayloadError::from)?;
     if payload.as_object().is_none() {
-        return Err(Failure::NoObject(payload.kind()));
+        return Err(PayloadError::NotAnObject { found: payload.kind() }.into());
     }
     let Some(package) = function.package(&payload) else { return Ok(()) };
     let options = Options { now: unix_now(), include_entity: settings.include_entity };
@@ -266,7 +264,7 @@ impl Failure {
     fn verdict(&self) -> Verdict {
         match self {
             Self::NotEvaluated(_) | Self::Off(_) => Verdict::Failed,
-            Self::NotJson(_) | Self::NoObject(_) => Verdict::BadPayload,
+            Self::Payload(_) => Verdict::BadPayload,
             Self::Missing(_) => Verdict::Incomplete,
             Self::NoUrl | Self::NoConnection(_) | Self::Pausing | Self::Refused { .. } => Verdict::NotWritten,
         }
