@@ -24,6 +24,7 @@ pub struct Request<'a> {
     client: &'a SipClient,
     method: String,
     user: String,
+    domain: String,
     headers: String,
     body: Vec<u8>,
     timeout: Duration,
@@ -75,6 +76,7 @@ impl SipClient {
             client: self,
             method: method.into(),
             user: "test".into(),
+            domain: "rig.test".into(),
             headers: String::new(),
             body: Vec::new(),
             timeout: PATIENCE,
@@ -115,6 +117,12 @@ impl Request<'_> {
     /// User part of request URI, From and To.
     pub fn user(mut self, user: &str) -> Self {
         self.user = user.into();
+        self
+    }
+
+    /// Domain of From and To, instead of `rig.test`.
+    pub fn domain(mut self, domain: &str) -> Self {
+        self.domain = domain.into();
         self
     }
 
@@ -174,13 +182,13 @@ impl Request<'_> {
 
     fn text(&self, method: &str, call_id: &str) -> Result<Vec<u8>> {
         let own = self.client.socket.local_addr().context(|| "asking for the own port".into())?;
-        let (user, headers, server) = (&self.user, &self.headers, self.client.server);
+        let (user, domain, headers, server) = (&self.user, &self.domain, &self.headers, self.client.server);
         let mut text = format!(
             "{method} sip:{user}@127.0.0.1:{server} SIP/2.0\r\n\
              Via: SIP/2.0/UDP {own};branch=z9hG4bK-{call_id};rport\r\n\
              Max-Forwards: 70\r\n\
-             From: <sip:{user}@rig.test>;tag=from-{call_id}\r\n\
-             To: <sip:{user}@rig.test>\r\n\
+             From: <sip:{user}@{domain}>;tag=from-{call_id}\r\n\
+             To: <sip:{user}@{domain}>\r\n\
              Call-ID: {call_id}\r\n\
              CSeq: 1 {method}\r\n\
              Contact: <sip:{user}@{own}>\r\n\
