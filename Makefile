@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo test unit e2e loom fuzz fuzz-short crash check fmt clippy docs licences versions bench clean
+.PHONY: all module packages headers install demo test unit e2e loom fuzz fuzz-short crash check fmt clippy docs doc licences versions bench clean
 
 all: module
 
@@ -40,6 +40,7 @@ unit: headers
 	$(CARGO) test --package kazoo-shm
 	$(CARGO) test --package kamailio-sys
 	$(CARGO) test --package kazoo --no-default-features --lib
+	$(CARGO) test --package kazoo-doc
 
 # Every ordering edge of the rings and wake-ups, model-checked.
 loom: packages
@@ -60,6 +61,10 @@ e2e: module
 # Longer run of the rings' crash test: processes killed at random moments.
 crash: packages
 	KAZOO_CRASH_ROUNDS=$(or $(ROUNDS),10000) $(CARGO) test --package kazoo-shm --release --test crash
+
+# The manual: what follows from tables in the code, and its DocBook form. `make unit` fails when they are stale.
+doc:
+	@$(CARGO) run --quiet --package kazoo-doc
 
 check: fmt clippy docs licences
 
