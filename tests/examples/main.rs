@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use common::broker;
 use page::{Example, Kind, examples};
-use rig::Kamailio;
+use rig::{Database, Engine, Kamailio};
 use stage::{Stage, configuration, whole};
 
 /// All pages that have examples.
@@ -24,6 +24,7 @@ const PAGES: &[&str] = &[
     "doc/variables.md",
     "doc/events.md",
     "doc/subscriptions.md",
+    "doc/presence.md",
     "doc/monitoring.md",
 ];
 
@@ -52,7 +53,7 @@ fn kamailio_accepts_every_example() {
         let check = configuration("check", &examples, |_| true).check().unwrap();
         assert!(check.accepted, "{page}:\n{}", check.log);
         for example in examples.iter().filter(|example| example.kind == Kind::File) {
-            let config = Config::new(&whole(example, "amqp://127.0.0.1"));
+            let config = Config::new(&whole(example, "amqp://127.0.0.1", "sqlite:///none"));
             let check = Kamailio::builder().config_file(&config.0).check().unwrap();
             assert!(check.accepted, "{}:\n{}", example.place, check.log);
         }
@@ -75,7 +76,8 @@ fn perform_whole(page: &str) {
     let at = examples.iter().position(|example| example.kind == Kind::File).unwrap();
     let examples: Vec<Example> = examples[at..].to_vec();
     let broker = broker();
-    let config = Config::new(&whole(&examples[0], &broker.url()));
+    let database = Database::start(Engine::Sqlite).unwrap();
+    let config = Config::new(&whole(&examples[0], &broker.url(), &database.url()));
     let mut stage = Stage::open(&broker, Kamailio::builder().config_file(&config.0), &examples);
     examples.iter().enumerate().for_each(|(number, example)| stage.perform(number, example));
     stage.close();
@@ -109,6 +111,11 @@ fn events_do_what_their_examples_say() {
 #[test]
 fn subscriptions_do_what_their_examples_say() {
     perform("doc/subscriptions.md");
+}
+
+#[test]
+fn the_presence_configuration_works() {
+    perform_whole("doc/presence.md");
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::page::{Example, Kind};
 const HOSTNAME: &str = "sip1.example.com";
 /// Broker in the manual's whole configurations.
 const BROKER_URL: &str = "amqp://guest:guest@localhost:5672";
+/// Database there.
+const DATABASE_URL: &str = "sqlite:////var/lib/kamailio/kamailio.sqlite";
 /// What the rig needs in a whole configuration.
 const RIG_LINES: &str = "debug=2\nauto_aliases=no\nlisten=LISTEN_UDP\nlisten=LISTEN_TCP\nloadmodule \"ctl.so\"\n\
                          loadmodule \"kex.so\"\nmodparam(\"ctl\", \"binrpc\", CTL_SOCKET)\n";
@@ -59,8 +61,9 @@ fn without_start(routes: &str, start: &mut String) -> String {
 }
 
 /// The text of a whole configuration with what the rig needs.
-pub fn whole(example: &Example, broker_url: &str) -> String {
-    format!("#!KAMAILIO\n{RIG_LINES}{}", example.text.replace(BROKER_URL, broker_url))
+pub fn whole(example: &Example, broker_url: &str, database_url: &str) -> String {
+    let text = example.text.replace(BROKER_URL, broker_url).replace(DATABASE_URL, database_url);
+    format!("#!KAMAILIO\n{RIG_LINES}{text}")
 }
 
 /// A running configuration.

@@ -25,6 +25,7 @@ const PLAN: &[Plan] = &[
     Plan::Rest("variables.md"),
     Plan::Rest("events.md"),
     Plan::Rest("subscriptions.md"),
+    Plan::Rest("presence.md"),
     Plan::Section("monitoring.md", "RPC commands", "RPC commands"),
     Plan::Section("monitoring.md", "Statistics", "Statistics"),
     Plan::Rest("monitoring.md"),

@@ -16,6 +16,7 @@ pub const NAMES: &[&str] = &[
     "variables.md",
     "events.md",
     "subscriptions.md",
+    "presence.md",
     "monitoring.md",
     "coming-from-the-c-module.md",
 ];
