@@ -101,8 +101,10 @@ impl<'v> Fields<'v> {
         self.0.get(name.as_bytes()).filter(|value| value.as_object().is_some()).map(Fields)
     }
 
+    /// `null` counts as missing.
     fn flag(self, name: &str, default: bool) -> bool {
-        self.0.get(name.as_bytes()).map_or(default, |value| value.to_int() != 0)
+        let value = self.0.get(name.as_bytes()).filter(|value| !value.is_null());
+        value.map_or(default, |value| value.to_int() != 0)
     }
 
     /// Empty when missing.
@@ -174,6 +176,13 @@ mod tests {
             let s = parse(format!("{{'no_ack':{text},'durable':{text}}}").as_bytes()).unwrap();
             assert_eq!((s.no_ack, s.queue.durable), (expected, expected), "{text}");
         }
+    }
+
+    #[test]
+    fn null_flags_keep_their_defaults() {
+        let s = parse(b"{'exchange':'e','queue':'q','auto_delete':null,'durable':null,'no_ack':null}").unwrap();
+        assert_eq!((s.queue.auto_delete, s.queue.durable, s.no_ack), (true, false, true));
+        assert_eq!((s.exchange.auto_delete, s.exchange.durable), (false, false));
     }
 
     #[test]
