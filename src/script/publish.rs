@@ -54,8 +54,10 @@ fn send(exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Res
 fn address(routing_key: &[u8]) -> Result<(Option<u32>, &[u8]), Refusal> {
     let Some(rest) = routing_key.strip_prefix(ADDRESS) else { return Ok((None, routing_key)) };
     let slash = rest.iter().position(|b| *b == b'/').filter(|at| *at > 0).ok_or(Refusal::Address)?;
-    let digits = rest[..slash].iter().take_while(|b| b.is_ascii_digit());
+    let number = &rest[..slash];
+    let digits = number.strip_prefix(b"-").unwrap_or(number).iter().take_while(|b| b.is_ascii_digit());
     let id = digits.fold(0_u32, |id, digit| id.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
-    let is_known = id == 0 || config::get().brokers.iter().any(|broker| broker.id == id);
+    let is_negative = number.starts_with(b"-");
+    let is_known = id == 0 || !is_negative && config::get().brokers.iter().any(|broker| broker.id == id);
     if is_known { Ok(((id > 0).then_some(id), &rest[slash + 1..])) } else { Err(Refusal::Address) }
 }
