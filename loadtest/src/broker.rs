@@ -1,11 +1,14 @@
 //! A private RabbitMQ: own node name, cookie, data, ports; everything on 127.0.0.1; root or ordinary user.
 //!
 //! Two processes: the Erlang port mapper `epmd`, which lives as long as the [`Broker`], and the server itself, which
-//! tests stop, kill, freeze and start again on the same port and data.
+//! tests stop, kill, freeze and start again on the same port and data. The nodes of a [`Cluster`](crate::Cluster) share
+//! port mapper and cookie.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -23,18 +26,48 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Limits that no test reaches by accident.
+const MEMORY_LIMIT: &str = "1GB";
+const DISK_LIMIT: &str = "50MB";
+
 /// A RabbitMQ server of our own. Dropping it kills the server and removes its data.
 #[derive(Debug)]
 pub struct Broker {
     // Field order is drop order: processes first, then the folder they use.
     server: Option<Group>,
-    _epmd: Group,
+    mapper: Arc<Mapper>,
     dir: RunDir,
     node: String,
     amqp: Port,
     distribution: Port,
-    epmd_port: Port,
     startup: Duration,
+}
+
+/// Erlang's port mapper and the folder with the cookie: who shares one can talk to each other, nobody else can.
+#[derive(Debug)]
+pub(crate) struct Mapper {
+    _epmd: Group,
+    port: Port,
+    home: RunDir,
+}
+
+impl Mapper {
+    /// Starts a port mapper on a port of its own.
+    pub(crate) fn start() -> Result<Arc<Self>> {
+        let home = RunDir::new("erlang")?;
+        let port = Port::lease()?;
+        let epmd = Group::spawn(
+            Command::new(program("epmd")?)
+                .args(["-address", "127.0.0.1", "-port", &port.number().to_string()])
+                .env_clear(),
+            &home.file("epmd.log"),
+        )?;
+        // Written here, because several nodes that start at once would each write their own.
+        let cookie = home.write(".erlang.cookie", &format!("rig{}x{}", std::process::id(), port.number()))?;
+        let only_owner = fs::Permissions::from_mode(0o400);
+        fs::set_permissions(&cookie, only_owner).context(|| format!("protecting {}", cookie.display()))?;
+        Ok(Arc::new(Self { _epmd: epmd, port, home }))
+    }
 }
 
 impl Broker {
@@ -48,18 +81,29 @@ impl Broker {
     /// Reserves port, folder and node name without starting the server: for "no broker at start, then one appears".
     /// [`restart`](Self::restart) starts it.
     pub fn prepare() -> Result<Self> {
+        Self::prepare_with(Mapper::start()?)
+    }
+
+    /// The same with a port mapper that others use too.
+    pub(crate) fn prepare_with(mapper: Arc<Mapper>) -> Result<Self> {
         let dir = RunDir::new("broker")?;
-        let (amqp, distribution, epmd_port) = (Port::lease()?, Port::lease()?, Port::lease()?);
+        let (amqp, distribution) = (Port::lease()?, Port::lease()?);
         write_configuration(&dir, &amqp)?;
-        let epmd = Group::spawn(
-            Command::new(program("epmd")?)
-                .args(["-address", "127.0.0.1", "-port", &epmd_port.number().to_string()])
-                .env_clear(),
-            &dir.file("epmd.log"),
-        )?;
         // By address: a minimal system has no name for itself, not even localhost.
         let node = format!("rig-{}@127.0.0.1", amqp.number());
-        Ok(Self { server: None, _epmd: epmd, dir, node, amqp, distribution, epmd_port, startup: Duration::ZERO })
+        Ok(Self { server: None, mapper, dir, node, amqp, distribution, startup: Duration::ZERO })
+    }
+
+    /// The node's name, `rig-<port>@127.0.0.1`.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Adds lines to the configuration that the next start reads.
+    pub(crate) fn configure(&self, lines: &str) -> Result<()> {
+        let path = self.dir.file("rabbitmq.conf");
+        let text = fs::read_to_string(&path).context(|| format!("reading {}", path.display()))?;
+        self.dir.write("rabbitmq.conf", &format!("{text}{lines}")).map(|_| ())
     }
 
     /// Starts the server after [`prepare`](Self::prepare), [`stop`](Self::stop) or [`kill`](Self::kill), on the same
@@ -146,6 +190,38 @@ impl Broker {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Raises the memory alarm: the broker reads nothing more from connections that publish.
+    pub fn raise_memory_alarm(&self) -> Result<()> {
+        self.ctl(&["set_vm_memory_high_watermark", "absolute", "1"]).map(|_| ())
+    }
+
+    /// Raises the disk alarm, with the same effect.
+    pub fn raise_disk_alarm(&self) -> Result<()> {
+        self.ctl(&["set_disk_free_limit", "1000000GB"]).map(|_| ())
+    }
+
+    /// Ends both alarms.
+    pub fn clear_alarms(&self) -> Result<()> {
+        self.ctl(&["set_vm_memory_high_watermark", "absolute", MEMORY_LIMIT])?;
+        self.ctl(&["set_disk_free_limit", DISK_LIMIT]).map(|_| ())
+    }
+
+    /// Adds a user without any permission.
+    pub fn add_user(&self, user: &str, password: &str) -> Result<()> {
+        self.ctl(&["add_user", user, password]).map(|_| ())
+    }
+
+    /// What the user may configure, write to and read from, as regular expressions over names. The broker's channels
+    /// remember what they have looked up: one that has published goes on until its connection ends.
+    pub fn set_permissions(&self, user: &str, configure: &str, write: &str, read: &str) -> Result<()> {
+        self.ctl(&["set_permissions", user, configure, write, read]).map(|_| ())
+    }
+
+    /// Takes all permissions from the user, who cannot even connect any more.
+    pub fn clear_permissions(&self, user: &str) -> Result<()> {
+        self.ctl(&["clear_permissions", user]).map(|_| ())
+    }
+
     /// A client that opens a connection for each call: declare, purge, count, publish.
     pub fn client(&self) -> Client {
         Client::new(self.port())
@@ -211,8 +287,8 @@ impl Broker {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
             .env("LANG", "C.UTF-8")
             // Erlang keeps its cookie there: nobody else's server or tool can reach this node.
-            .env("HOME", file("home"))
-            .env("ERL_EPMD_PORT", self.epmd_port.number().to_string())
+            .env("HOME", self.mapper.home.path())
+            .env("ERL_EPMD_PORT", self.mapper.port.number().to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODENAME", &self.node)
             .env("RABBITMQ_USE_LONGNAME", "true")
@@ -237,7 +313,7 @@ impl Broker {
 }
 
 fn write_configuration(dir: &RunDir, amqp: &Port) -> Result<()> {
-    for folder in ["home", "data", "log"] {
+    for folder in ["data", "log"] {
         let path = dir.file(folder);
         fs::create_dir_all(&path).context(|| format!("making {}", path.display()))?;
     }
@@ -247,8 +323,8 @@ fn write_configuration(dir: &RunDir, amqp: &Port) -> Result<()> {
         &format!(
             "listeners.tcp.local = 127.0.0.1:{port}\n\
              log.file.level = info\n\
-             disk_free_limit.absolute = 50MB\n\
-             vm_memory_high_watermark.absolute = 1GB\n"
+             disk_free_limit.absolute = {DISK_LIMIT}\n\
+             vm_memory_high_watermark.absolute = {MEMORY_LIMIT}\n"
         ),
     )?;
     dir.write("enabled_plugins", "[].\n")?;

@@ -182,14 +182,8 @@ impl Builder {
     /// Starts Kamailio and waits until it answers on its control socket.
     pub fn start(self) -> Result<Kamailio> {
         let mut server = self.launch()?;
-        let patience = START_TIMEOUT * server.slowness;
-        let ready = wait_until(patience, || server.main.status().is_some() || server.rpc(&["core.uptime"]).is_ok());
-        let text = match server.main.status() {
-            None if ready => return Ok(server),
-            None => "Kamailio does not answer on its control socket".to_string(),
-            Some(status) => format!("Kamailio refused to start ({status})"),
-        };
-        Err(Error::new(format!("{text}\n{}", server.log_end())))
+        server.until_ready()?;
+        Ok(server)
     }
 
     /// Starts Kamailio expecting that it refuses; returns its log. Fails when it starts all the same.
@@ -213,10 +207,8 @@ impl Builder {
 
     fn launch(self) -> Result<Kamailio> {
         let run = Run::prepare(&self)?;
-        let mut command = run.command(&self)?;
-        // -DD: in the foreground with all processes; -E: log to standard error.
-        let main = Group::spawn(command.args(["-DD", "-E"]), &run.log)?;
-        Ok(Kamailio { main, run, slowness: if self.wrapper.is_empty() { 1 } else { UNDER_ANOTHER } })
+        let main = run.spawn(&self)?;
+        Ok(Kamailio { main, run, builder: self })
     }
 
     /// The configuration text of frame and routes.
@@ -323,6 +315,12 @@ impl Run {
         Ok(command)
     }
 
+    fn spawn(&self, builder: &Builder) -> Result<Group> {
+        let mut command = self.command(builder)?;
+        // -DD: in the foreground with all processes; -E: log to standard error.
+        Group::spawn(command.args(["-DD", "-E"]), &self.log)
+    }
+
     fn control_socket(&self) -> String {
         format!("unix:{}", self.dir.file("ctl").display())
     }
@@ -366,13 +364,41 @@ pub struct Stopped {
 pub struct Kamailio {
     main: Group,
     run: Run,
-    slowness: u32,
+    builder: Builder,
 }
 
 impl Kamailio {
     /// How to start one.
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    /// Starts it again after it has ended, by [`stop`](Self::stop) or by itself: same ports, same configuration, the log
+    /// goes on in the same file.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.is_running() {
+            return Err(Error::new("Kamailio runs already: stop it first"));
+        }
+        // What an unclean end has left of its processes would hold the port.
+        self.main.kill_all();
+        self.main = self.run.spawn(&self.builder)?;
+        self.until_ready()
+    }
+
+    /// How much longer everything takes than on its own.
+    fn slowness(&self) -> u32 {
+        if self.builder.wrapper.is_empty() { 1 } else { UNDER_ANOTHER }
+    }
+
+    fn until_ready(&mut self) -> Result<()> {
+        let patience = START_TIMEOUT * self.slowness();
+        let ready = wait_until(patience, || self.main.status().is_some() || self.rpc(&["core.uptime"]).is_ok());
+        let text = match self.main.status() {
+            None if ready => return Ok(()),
+            None => "Kamailio does not answer on its control socket".to_string(),
+            Some(status) => format!("Kamailio refused to start ({status})"),
+        };
+        Err(Error::new(format!("{text}\n{}", self.log_end())))
     }
 
     /// SIP port on 127.0.0.1, UDP and TCP.
@@ -451,6 +477,17 @@ impl Kamailio {
         Ok(())
     }
 
+    /// Bounds the descriptors that each of these processes may have open (soft `RLIMIT_NOFILE`); what is open above
+    /// stays open. `None` lifts the bound up to the hard limit.
+    pub fn limit_descriptors(&self, pids: &[i32], limit: Option<u64>) -> Result<()> {
+        pids.iter().try_for_each(|pid| process::limit_descriptors(*pid, limit))
+    }
+
+    /// Descriptors that the process has open; 0 when it is gone.
+    pub fn descriptors(&self, pid: i32) -> usize {
+        process::descriptors(pid)
+    }
+
     /// Memory of one process; `None` when it is gone.
     pub fn memory(&self, pid: i32) -> Option<Memory> {
         process::memory(pid)
@@ -504,7 +541,7 @@ impl Kamailio {
         let family: Vec<i32> = process::tree(self.pid()).iter().map(|entry| entry.pid).collect();
         self.main.signal(Signal::SIGTERM);
         let status =
-            self.main.wait(STOP_TIMEOUT * self.slowness).ok_or_else(|| Error::new("Kamailio ignored SIGTERM"))?;
+            self.main.wait(STOP_TIMEOUT * self.slowness()).ok_or_else(|| Error::new("Kamailio ignored SIGTERM"))?;
         // Those that became orphans are found by their group, those in a group of their own by the list taken before.
         let left = || {
             let listed = family.iter().copied().filter(|pid| process::entry(*pid).is_some_and(|p| p.state != 'Z'));

@@ -3,9 +3,11 @@
 //! | piece | what it is |
 //! |---|---|
 //! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
+//! | [`Cluster`] | several of them that share queues |
 //! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many, [`Phone`] is called |
 //! | [`Database`] | SQLite, PostgreSQL or MariaDB with the tables of Kamailio's presence module |
 //! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
+//! | [`Proxy`] | a bad network between them: black holes, slow lines, resets |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
 //!
 //! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
@@ -15,7 +17,9 @@
 
 mod broker;
 mod bus;
+mod cluster;
 mod database;
+pub mod edge;
 mod error;
 mod guardian;
 mod kamailio;
@@ -30,8 +34,10 @@ mod steps;
 
 pub use broker::Broker;
 pub use bus::{
-    Arrived, Client, Exchange, Flood, FloodCount, Message, Peer, PeerCount, Question, Queue, Reply, Sink, SinkCount,
+    Arrived, Client, Exchange, Flood, FloodCount, Message, Peer, PeerCount, Proxy, Question, Queue, Reply, Sink,
+    SinkCount,
 };
+pub use cluster::Cluster;
 pub use database::{Database, Engine};
 pub use error::{Error, Result};
 pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
@@ -39,6 +45,6 @@ pub use nix::sys::signal::Signal;
 pub use phone::{Call, Phone};
 pub use process::{Memory, wait_until};
 pub use sip::{Posted, Request, Response, SipClient};
-pub use sipp::{Percentiles, Sipp, SippReport, SippRun};
+pub use sipp::{AnswerTime, Percentiles, Sipp, SippReport, SippRun};
 #[cfg(target_arch = "x86_64")]
 pub use steps::{Locked, LockedCounts, locked_instructions};

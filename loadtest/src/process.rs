@@ -207,6 +207,27 @@ pub(crate) fn cpu(pid: i32) -> Option<Duration> {
     Some(Duration::from_nanos(nanoseconds))
 }
 
+/// Descriptors that the process has open; 0 when it is gone.
+pub(crate) fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// Sets the soft limit of open descriptors of a running process, `None`: as many as the hard limit allows.
+pub(crate) fn limit_descriptors(pid: i32, limit: Option<u64>) -> Result<()> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).context(|| format!("limits of {pid}"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let hard = line.and_then(|line| line.split_ascii_whitespace().nth(1)).unwrap_or("unlimited");
+    let soft = limit.map_or_else(|| hard.to_string(), |limit| limit.to_string());
+    let output = Command::new(program("prlimit")?)
+        .args(["--pid", &pid.to_string(), &format!("--nofile={soft}:{hard}")])
+        .output()
+        .context(|| "starting prlimit".into())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(format!("prlimit: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
 
 use crate::error::{Context, Error, Result, last_lines};
 use crate::ports::Port;
@@ -78,13 +80,14 @@ impl Sipp {
             .args(["-ci", "127.0.0.1", "-cp", &control.number().to_string()])
             .args(["-m", &self.calls.to_string(), "-r", &self.rate.to_string(), "-l", &self.limit.to_string()])
             .args(["-nostdin", "-fd", "1", "-trace_stat", "-stf", "stat.csv", "-trace_counts"])
-            .args(["-trace_rtt", "-rtt_freq", "100", "-trace_logs", "-log_file", "logged"])
+            .args(["-trace_rtt", "-rtt_freq", "1", "-trace_logs", "-log_file", "logged"])
             .args(["-trace_err", "-error_file", "errors"]);
         if !self.users.is_empty() {
             command.arg("-inf").arg(dir.write("users.csv", &self.users_file())?);
         }
+        let started = SystemTime::now();
         let sipp = Group::spawn(&mut command, &dir.file("screen"))?;
-        Ok(SippRun { sipp, dir, port, _control: control })
+        Ok(SippRun { sipp, dir, started, port, _control: control })
     }
 
     fn users_file(&self) -> String {
@@ -104,6 +107,8 @@ pub struct SippReport {
     pub succeeded: u64,
     /// Calls that did not: unexpected answer, or none at all.
     pub failed: u64,
+    /// Those of them that got no answer.
+    pub unanswered: u64,
     /// Requests sent, retransmissions excluded.
     pub requests: u64,
     /// Requests sent again because no answer came in time.
@@ -112,8 +117,23 @@ pub struct SippReport {
     pub answers: BTreeMap<u16, u64>,
     /// Response times in milliseconds, at sipp's resolution of 1 ms.
     pub response_ms: Percentiles,
+    /// Each of these answers. Only at the end.
+    pub answer_times: Vec<AnswerTime>,
     /// Numbers that the scenario logged.
     pub logged: Percentiles,
+    /// The lines that the scenario logged, numbers or not. Only at the end.
+    pub log: Vec<String>,
+}
+
+/// When one answer came, and how long after its request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerTime {
+    /// When it came, to some milliseconds.
+    pub at: SystemTime,
+    /// Since the request was first sent, in milliseconds.
+    pub ms: f64,
+    /// The name that the scenario gives to this kind of answer (`rtd`).
+    pub kind: String,
 }
 
 impl SippReport {
@@ -155,6 +175,7 @@ impl Percentiles {
 pub struct SippRun {
     sipp: Group,
     dir: RunDir,
+    started: SystemTime,
     port: Port,
     _control: Port,
 }
@@ -178,6 +199,7 @@ impl SippRun {
                 "TotalCallCreated" => report.calls = value,
                 "SuccessfulCall(C)" => report.succeeded = value,
                 "FailedCall(C)" => report.failed = value,
+                "FailedMaxUDPRetrans(C)" | "FailedTimeoutOnRecv(C)" => report.unanswered += value,
                 "Retransmissions(C)" => report.retransmissions = value,
                 _ => {}
             }
@@ -195,6 +217,12 @@ impl SippRun {
         report
     }
 
+    /// Begins no further call, and waits until those begun are answered.
+    pub fn finish(mut self, timeout: Duration) -> Result<SippReport> {
+        self.sipp.signal(Signal::SIGUSR1);
+        self.wait(timeout)
+    }
+
     /// Waits until all calls are made and answered.
     pub fn wait(mut self, timeout: Duration) -> Result<SippReport> {
         let status = self.sipp.wait(timeout).ok_or_else(|| Error::new(format!("sipp still runs after {timeout:?}")))?;
@@ -204,8 +232,10 @@ impl SippRun {
             let said = self.read_ending("errors") + &self.read_ending("screen");
             return Err(Error::new(format!("sipp ended with {status}\n{}", last_lines(&said, 30))));
         }
-        report.response_ms = Percentiles::of(column(&self.read_ending("_rtt.csv"), 1));
-        report.logged = Percentiles::of(column(&self.read_ending("logged"), 0));
+        report.answer_times = answer_times(&self.read_ending("_rtt.csv"), self.started);
+        report.response_ms = Percentiles::of(report.answer_times.iter().map(|answer| answer.ms).collect());
+        report.log = self.read_ending("logged").lines().map(str::to_string).collect();
+        report.logged = Percentiles::of(report.log.iter().filter_map(|line| line.trim().parse().ok()).collect());
         Ok(report)
     }
 
@@ -238,9 +268,16 @@ fn last_row(csv: &str) -> Vec<(String, u64)> {
     pairs.filter_map(|(name, value)| Some((name.to_string(), value.trim().parse().ok()?))).collect()
 }
 
-/// The numbers in one column.
-fn column(csv: &str, index: usize) -> Vec<f64> {
-    csv.lines().filter_map(|line| line.split(';').nth(index)?.trim().parse().ok()).collect()
+/// The lines of sipp's file of response times: milliseconds since it was started, milliseconds, name.
+fn answer_times(csv: &str, started: SystemTime) -> Vec<AnswerTime> {
+    let line = |line: &str| {
+        let mut fields = line.split(';');
+        let at = fields.next()?.trim().parse::<f64>().ok()?;
+        let ms = fields.next()?.trim().parse().ok()?;
+        let at = started.checked_add(Duration::try_from_secs_f64(at / 1000.0).ok()?)?;
+        Some(AnswerTime { at, ms, kind: fields.next()?.trim().trim_matches('"').to_string() })
+    };
+    csv.lines().filter_map(line).collect()
 }
 
 #[cfg(test)]

@@ -21,12 +21,13 @@ pub struct Exchange {
     pub(super) name: String,
     kind: &'static str,
     durable: bool,
+    alternate: Option<String>,
 }
 
 impl Exchange {
     /// A topic exchange that does not outlive the broker.
     pub fn topic(name: &str) -> Self {
-        Self { name: name.into(), kind: "topic", durable: false }
+        Self { name: name.into(), kind: "topic", durable: false, alternate: None }
     }
 
     /// A direct exchange that does not outlive the broker.
@@ -42,6 +43,11 @@ impl Exchange {
     /// The same, surviving a restart of the broker.
     pub fn durable(self) -> Self {
         Self { durable: true, ..self }
+    }
+
+    /// The same; what no binding routes goes to `exchange` instead of nowhere.
+    pub fn alternate(self, exchange: &Exchange) -> Self {
+        Self { alternate: Some(exchange.name.clone()), ..self }
     }
 }
 
@@ -211,19 +217,28 @@ impl Client {
 }
 
 pub(super) async fn declare_exchange(link: &Link, exchange: &Exchange) -> Result<()> {
-    let args = ExchangeDeclareArguments::new(&exchange.name, exchange.kind).durable(exchange.durable).finish();
-    link.channel.exchange_declare(args).await.context(|| format!("declaring exchange {}", exchange.name))
+    let mut args = ExchangeDeclareArguments::new(&exchange.name, exchange.kind);
+    args.durable(exchange.durable);
+    if let Some(alternate) = &exchange.alternate {
+        args.arguments(text_table("alternate-exchange", alternate));
+    }
+    link.channel.exchange_declare(args.finish()).await.context(|| format!("declaring exchange {}", exchange.name))
+}
+
+/// A table with one entry.
+fn text_table(name: &str, value: &str) -> FieldTable {
+    let mut table = FieldTable::new();
+    if let (Ok(name), Ok(value)) = (name.try_into(), value.to_string().try_into()) {
+        table.insert(name, FieldValue::S(value));
+    }
+    table
 }
 
 pub(super) async fn declare_queue(link: &Link, queue: &Queue) -> Result<()> {
     let mut args = QueueDeclareArguments::new(&queue.name);
     args.durable(queue.durable).auto_delete(queue.auto_delete);
     if queue.quorum {
-        let mut table = FieldTable::new();
-        if let (Ok(name), Ok(value)) = ("x-queue-type".try_into(), "quorum".to_string().try_into()) {
-            table.insert(name, FieldValue::S(value));
-        }
-        args.arguments(table);
+        args.arguments(text_table("x-queue-type", "quorum"));
     }
     link.channel.queue_declare(args.finish()).await.context(|| format!("declaring queue {}", queue.name))?;
     if queue.quorum {

@@ -47,7 +47,7 @@ pub struct Flood {
 
 struct Shared {
     make: Box<dyn Fn(u64) -> Message + Send + Sync>,
-    count: u64,
+    count: AtomicU64,
     interval: Duration,
     book: Mutex<Book>,
     published: AtomicU64,
@@ -73,7 +73,7 @@ impl Flood {
         let interval = Duration::from_secs(1).checked_div(rate).unwrap_or_default();
         let shared = Arc::new(Shared {
             make: Box::new(make),
-            count,
+            count: AtomicU64::new(count),
             interval,
             book: Mutex::default(),
             published: AtomicU64::new(0),
@@ -96,6 +96,18 @@ impl Flood {
     /// True when everything is confirmed.
     pub fn is_done(&self) -> bool {
         self.shared.done.load(Ordering::Acquire)
+    }
+
+    /// Begins no further event and waits until those begun are confirmed; what was confirmed are then the events 0 to
+    /// `confirmed - 1`.
+    pub fn end(&self, timeout: Duration) -> Result<FloodCount> {
+        {
+            let book = self.shared.book();
+            self.shared.count.store(book.next, Ordering::Relaxed);
+            let nothing_begun = book.next == 0;
+            self.shared.done.fetch_or(nothing_begun, Ordering::AcqRel);
+        }
+        self.wait(timeout)
     }
 
     /// Waits until everything is confirmed.
@@ -142,7 +154,7 @@ async fn pump(link: &Link, shared: &Shared) -> Result<()> {
                 return Err(Error::new("no verdict from the broker"));
             }
             () = pause_until(due), if in_flight < WINDOW => {
-                let Some(number) = shared.book().take(shared.count) else {
+                let Some(number) = shared.take() else {
                     due = Instant::now() + RETRY;
                     continue;
                 };
@@ -168,8 +180,15 @@ impl Shared {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The next number to publish. Under the book's lock, so that [`Flood::end`] sees every number that was taken.
+    fn take(&self) -> Option<u64> {
+        let mut book = self.book();
+        let count = self.count.load(Ordering::Relaxed);
+        book.take(count)
+    }
+
     fn is_complete(&self) -> bool {
-        self.confirmed.load(Ordering::Relaxed) == self.count
+        self.confirmed.load(Ordering::Relaxed) == self.count.load(Ordering::Relaxed)
     }
 }
 
