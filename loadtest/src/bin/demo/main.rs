@@ -9,14 +9,13 @@
 
 mod ledger;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ledger::{Counts, Ledger};
-use rig::{
-    Broker, Exchange, Flood, Kamailio, Message, Peer, Question, Queue, Reply, Result, Sink, Sipp, SippRun, wait_until,
-};
+use rig::edge::{self, SUBSCRIPTION};
+use rig::{Broker, Exchange, Flood, Kamailio, Peer, Queue, Result, Sink, Sipp, SippRun, wait_until};
 
 /// How long SIP load and flood run.
 const LOAD: Duration = Duration::from_secs(36);
@@ -31,13 +30,8 @@ const OPTIONS_PER_SECOND: u32 = 300;
 const REGISTERS_PER_SECOND: u32 = 100;
 const EVENTS_PER_SECOND: u32 = 500;
 
-const USERS: usize = 20;
-
 /// Time to come to rest after the load.
 const DRAIN: Duration = Duration::from_secs(30);
-
-/// The queue that demo/kamailio.cfg subscribes to.
-const SUBSCRIPTION: &str = "BLF-demo";
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -81,17 +75,12 @@ impl Demo {
         println!("starting RabbitMQ ...");
         let broker = Broker::start()?;
         println!("  AMQP on 127.0.0.1:{} after {:.1} s", broker.port(), broker.startup().as_secs_f64());
-        // Durable, so that the module finds its exchanges again as soon as the broker is back.
-        let (callmgr, callevt) = (Exchange::topic("callmgr").durable(), Exchange::topic("callevt").durable());
-        let questions = Queue::new("directory").durable().bind(&callmgr, "authn.req.#");
-        let peer = Peer::start(broker.client(), questions, answer)?;
-        // A quorum queue keeps what is confirmed over a kill, even messages that are not marked persistent.
-        let probes = Queue::new("probes").quorum().bind(&callevt, "call.probe.#");
+        let peer = edge::directory(broker.client(), edge::questions())?;
+        let probes = Queue::new("probes").quorum().bind(&Exchange::topic("callevt").durable(), "call.probe.#");
         let sink = Sink::keyed(broker.client(), probes, "Msg-ID")?;
 
         println!("starting Kamailio ...");
-        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/kamailio.cfg");
-        let mut builder = Kamailio::builder().config_file(config).broker(&broker);
+        let mut builder = edge::kamailio().broker(&broker);
         if let Some(module) = module {
             builder = builder.module(module);
         }
@@ -104,15 +93,11 @@ impl Demo {
     /// Runs the load with the kill in its middle, waits until all is at rest, and takes all numbers.
     fn load(&mut self) -> Result<Ledger> {
         let events = per_run(EVENTS_PER_SECOND);
-        let flood = Flood::start(self.broker.client(), events, EVENTS_PER_SECOND, event)?;
+        let flood = Flood::start(self.broker.client(), events, EVENTS_PER_SECOND, edge::event)?;
         let began = Instant::now();
-        let options = sipp("options", OPTIONS_PER_SECOND).start(self.kamailio.sip_port())?;
-        let registers = (0..USERS).fold(sipp("register", REGISTERS_PER_SECOND), |sipp, number| {
-            let user = format!("user{number}");
-            let password = password(&user);
-            sipp.user(&user, &password)
-        });
-        let register = registers.start(self.kamailio.sip_port())?;
+        let run = |sipp: Sipp, rate| sipp.rate(rate).calls(per_run(rate)).start(self.kamailio.sip_port());
+        let options = run(edge::options(), OPTIONS_PER_SECOND)?;
+        let register = run(edge::registers(), REGISTERS_PER_SECOND)?;
         println!("load for {} s:", LOAD.as_secs());
 
         let load = Load { began, flood: &flood, options: &options, register: &register };
@@ -228,29 +213,4 @@ struct Load<'a> {
 
 fn per_run(per_second: u32) -> u64 {
     u64::from(per_second) * LOAD.as_secs()
-}
-
-fn sipp(scenario: &str, rate: u32) -> Sipp {
-    // So many open calls that a worker that waits for its query delays nobody else's start.
-    Sipp::scenario(scenario).rate(rate).calls(per_run(rate)).limit(2000)
-}
-
-fn password(user: &str) -> String {
-    format!("{user}-secret")
-}
-
-/// The application: answers credential queries.
-fn answer(question: &Question) -> Reply {
-    Reply::fields(serde_json::json!({
-        "Event-Category": "directory",
-        "Event-Name": "authn_resp",
-        "Auth-Method": "password",
-        "Auth-Password": password(question.field("Auth-User")),
-    }))
-}
-
-/// Event number `number` for the subscription.
-fn event(number: u64) -> Message {
-    let body = serde_json::json!({ "Event-Category": "dialog", "Event-Name": "update", "Number": number });
-    Message::new("dialoginfo", &format!("dialog.update.{number}"), body.to_string()).persistent()
 }
