@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo test unit e2e loom fuzz fuzz-short crash check fmt clippy docs doc licences versions bench clean
+.PHONY: all module packages headers install demo faults test unit e2e loom fuzz fuzz-short crash check fmt clippy docs doc licences versions bench clean
 
 all: module
 
@@ -33,6 +33,12 @@ demo: module
 	@$(CARGO) build --quiet --package kazoo-loadtest --bin demo
 	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/demo
 
+# Every kind of trouble with broker, network and processes under SIP load, five times each: half an hour. Less of it:
+# make faults FAULT=broker-kill,blackhole ROUNDS=1
+faults: module
+	@$(CARGO) build --quiet --package kazoo-loadtest --bin faults
+	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/faults
+
 test: unit loom fuzz-short e2e
 
 # Everything that needs no server: rings, payload, bus, manager's bookkeeping, layouts against the C compiler.
@@ -55,7 +61,7 @@ fuzz-short: packages
 
 # Real Kamailio, real RabbitMQ, real sipp. One test at a time: they measure and they share two cores with the servers.
 e2e: module
-	$(CARGO) test --package kazoo-loadtest -- --test-threads=1
+	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --package kazoo-loadtest -- --test-threads=1
 	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --package kazoo --no-default-features --test '*' -- --test-threads=1
 
 # Longer run of the rings' crash test: processes killed at random moments.

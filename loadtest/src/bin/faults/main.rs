@@ -1,0 +1,93 @@
+//! `make faults`: each kind of trouble with broker, network and processes, several times, under SIP load that publishes,
+//! queries and consumes at once. At the end a table says what it cost, and whether a promise was broken.
+//!
+//! Environment: `FAULT` names one fault or several with commas between (default: all of them), `ROUNDS` how often each
+//! is made (default 5, at moments that differ). Numbers go to `faults.json` and `faults.md` in the target folder; those
+//! of faults that were not run stay in there. `FAULT=short` makes each fault that no other test makes once and briefly,
+//! and writes nothing. `QUERY=sync` lets every query block a SIP worker. Exits 0 when every promise was kept.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `list.rs` | the faults |
+//! | `site.rs` | brokers, proxies, Kamailio, applications that a fault is made to |
+//! | `load.rs` | SIP load, and the answer times of any window of it |
+//! | `trail.rs` | what the consumers did, from Kamailio's log, which outlives it |
+//! | `run.rs` | the rounds of one fault, and the sums at their end |
+//! | `table.rs` | the numbers, the promises, the table |
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "it talks to its user")]
+
+mod list;
+mod load;
+mod run;
+mod site;
+mod table;
+mod trail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use list::{FAULTS, Fault, Plan, SHORT};
+use rig::{Error, Result};
+use table::{Numbers, Report};
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    let verdict = matrix();
+    let took = began.elapsed().as_secs();
+    match verdict {
+        Ok(broken) if broken.is_empty() => {
+            println!("faults: ok, every promise kept ({took} s)");
+            ExitCode::SUCCESS
+        }
+        Ok(broken) => {
+            println!("{}\nfaults: FAILED, {} promises broken ({took} s)", broken.join("\n"), broken.len());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("{error}\nfaults: FAILED, could not be run ({took} s)");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what was asked for; returns the broken promises.
+fn matrix() -> Result<Vec<String>> {
+    let wanted = std::env::var("FAULT").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let rounds = std::env::var("ROUNDS").unwrap_or_else(|_| "5".to_string());
+    let rounds: usize = rounds.parse().map_err(|_| Error::new(format!("ROUNDS={rounds} is no number")))?;
+    if let Some(unknown) = wanted.iter().find(|name| FAULTS.iter().all(|fault| fault.name != **name) && **name != SHORT)
+    {
+        let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
+        return Err(Error::new(format!("there is no fault {unknown}; there are {}", names.join(", "))));
+    }
+    let is_wanted = |fault: &&Fault| wanted.is_empty() || wanted.contains(&fault.name);
+    let plans: Vec<Plan> = match wanted.as_slice() {
+        [SHORT] => vec![Plan::short()],
+        _ => FAULTS.iter().filter(is_wanted).map(|fault| Plan::of(fault, rounds)).collect(),
+    };
+    let mut report = Report::open(target()?)?;
+    let mut broken = Vec::new();
+    for plan in &plans {
+        println!("{}: {}", plan.name, plan.what);
+        // One fault that cannot be made must not hide what the others show.
+        let numbers = run::rounds(plan).unwrap_or_else(|error| Numbers::failed(plan, &error));
+        println!("{numbers}");
+        broken.extend(numbers.broken.iter().map(|promise| format!("{}: {promise}", plan.name)));
+        if plan.name != SHORT {
+            report.add(&numbers)?;
+        }
+    }
+    println!("\n{}", report.markdown());
+    Ok(broken)
+}
+
+/// The target folder, in which this program lies.
+fn target() -> Result<PathBuf> {
+    let program = std::env::current_exe().map_err(|error| Error::new(format!("where am I? {error}")))?;
+    let folder = program.parent().and_then(|profile| profile.parent());
+    folder.map(PathBuf::from).ok_or_else(|| Error::new("this program lies in no target folder"))
+}
