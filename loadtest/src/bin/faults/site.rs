@@ -254,7 +254,7 @@ impl Site {
             let Ok(counters) = self.kamailio.rpc_numbers(&["kazoo.stats"]) else { return false };
             let sum = |names: &[&str]| names.iter().filter_map(|name| counters.get(*name)).sum::<u64>();
             let settled = sum(&["published"]) == sum(&["confirmed", "refused_by_broker", "expired"]);
-            let refused = sum(&["refused_by_broker"]) > 0;
+            let refused = sum(&["refused_by_broker"]) + self.counted_before.get("refused_by_broker").unwrap_or(&0) > 0;
             let missing = accepted.difference(&self.arrived.calls).count();
             settled && (missing == 0 || refused) && self.trail.handled() >= events
         });
