@@ -65,6 +65,12 @@ request_route {
         t_on_failure("TIMER");
         kazoo_async_query("$hdr(X-Exchange)", "q.$hdr(X-Kind)", "$rb", "OK", "ERR");
         break;
+    case "after failure":
+        t_set_fr(0, 300);
+        t_on_failure("NO_PHONE");
+        $ru = "sip:nobody@127.0.0.1:9";
+        t_relay();
+        exit;
     case "look":
         $var(dummy) = 1;
         break;
@@ -83,6 +89,10 @@ route[ANSWER] {
 }
 onreply_route[OK] { $var(where) = "OK"; route(ANSWER); }
 failure_route[ERR] { $var(where) = "ERR"; route(ANSWER); }
+failure_route[NO_PHONE] {
+    kazoo_async_query("$hdr(X-Exchange)", "q.$hdr(X-Kind)", "$rb", "OK", "ERR");
+    xlog("L_ERR", "SECOND REFUSED $rc\n");
+}
 failure_route[TIMER] { $var(where) = "TIMER"; route(ANSWER); }
 route[PLAIN_OK] { $var(where) = "PLAIN_OK"; route(ANSWER); }
 route[PLAIN_ERR] { $var(where) = "PLAIN_ERR"; route(ANSWER); }
@@ -109,7 +119,7 @@ route[CALL_ON] {
 }
 event_route[kazoo:consumer-event-connection-open] { xlog("L_DBG", "connected\n"); }
 event_route[kazoo:consumer-event-connection-closed] { xlog("L_DBG", "closed\n"); }
-event_route[kazoo:consumer-event] { xlog("L_INFO", "EVENT=$(kzE{kz.json,Say}) $kzRK\n"); }
+event_route[kazoo:consumer-event] { xlog("L_INFO", "EVENT=$(kzE{kz.json,Say}) kzR=[$kzR]\n"); }
 "#;
 
 /// The peer does what the routing key says: `q.<kind>`.
@@ -387,6 +397,8 @@ fn second_answer_resumes_nothing_and_a_repeated_request_asks_once() {
     let answered = finals(&sip, 20, Duration::from_millis(400));
     assert!(answered.values().all(|answers| answers.len() == 1), "{answered:?}");
     until_stat(&kamailio, "late", 20);
+    assert!(wait_until(PATIENCE, || kamailio.log_lines("EVENT=").len() == 20), "{}", tail(&kamailio));
+    assert_eq!(kamailio.log_lines("kzR=[<null>]").len(), 20, "$kzR ends with its transaction: {}", tail(&kamailio));
 
     let posted = post(&sip, "INVITE", "five", "once", "pause", "patient", "");
     for _ in 0..5 {
@@ -546,9 +558,11 @@ fn full_outbox_gives_the_transaction_back() {
     assert_eq!(stat(&kamailio, "async_queries"), waiting);
     broker.thaw().unwrap();
     drop(broker);
-    // Without a peer and without a broker the others end in ERR.
+    // Not confirmed, and no broker any more.
+    let began = Instant::now();
     let ended = finals(&sip, waiting as usize, Duration::from_millis(300));
     assert!(ended.values().all(|answers| went_on(&answers[0]).0 == "ERR"), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     none_is_left(&kamailio);
     still_well(&mut kamailio);
 }
@@ -723,6 +737,36 @@ fn call_waits_for_the_phone_that_a_push_notification_wakes() {
     assert_eq!((response.code, response.reason.as_str()), (480, "Phone does not wake up"));
     assert_eq!(*woken.lock().unwrap(), ["alice", "bob"]);
     assert_eq!((stat(&kamailio, "answers"), stat(&kamailio, "query_timeouts")), (1, 1));
+    none_is_left(&kamailio);
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn failure_and_event_routes_ask_too() {
+    let broker = broker();
+    let peer = peer(&broker, "elsewhere");
+    let routes = ROUTES.replace(
+        "event_route[kazoo:consumer-event] {",
+        "route[EVENT_OK] { xlog(\"L_NOTICE\", \"EVENT GOT $(kzR{kz.json,Say})\n\"); t_reply(\"200\", \"OK\"); }\n\
+         event_route[kazoo:consumer-event] {\n\
+             kazoo_async_query(\"elsewhere\", \"q.plain\", '{\"Ask\":\"event\"}', \"EVENT_OK\", \"ERR\");\n",
+    );
+    let builder = kamailio("elsewhere").broker(&broker).modparam("amqp_query_timeout_avp", "$avp(kz_timeout)");
+    let subscribe =
+        "event_route[kazoo:mod-init] { kazoo_subscribe(\"elsewhere-ev\", \"topic\", \"elsewhere-q\", \"#\"); }";
+    let mut kamailio = builder.routes(format!("{routes}{subscribe}\n")).start().unwrap();
+    until_connected(&kamailio, 1);
+    common::until_queue(&broker, "elsewhere-q");
+    let sip = sip(&kamailio);
+    let response = query(&sip, "after failure", "elsewhere", "plain", "late", &[]);
+    assert_eq!(went_on(&response), ("OK", "late"), "{response:?}\n{}", tail(&kamailio));
+    let response = query(&sip, "after failure", "elsewhere", "silent", "late", &[("X-Timeout", "300")]);
+    assert_eq!(went_on(&response), ("ERR", ""), "{response:?}\n{}", tail(&kamailio));
+
+    let event = rig::Message::new("elsewhere-ev", "key", r#"{"Event-Category":"a","Event-Name":"b"}"#);
+    broker.client().publish(&[event]).unwrap();
+    until_logged(&kamailio, "EVENT GOT event");
+    assert_eq!(peer.count().questions, 3);
     none_is_left(&kamailio);
     still_well(&mut kamailio);
 }

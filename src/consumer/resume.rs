@@ -40,8 +40,9 @@ fn go_on(row: &Row, suspended: &Suspended, answer: Option<Vec<u8>>) {
     match result::during_resume(answer, || tm::resume(suspended.transaction, continuation)) {
         Ok(()) => row.inc(Counter::AsyncResumed),
         Err(gone) => {
+            // A caller who hangs up while he waits is no fault.
             row.inc(Counter::AsyncGone);
-            log::throttled_error!("kazoo_async_query: nothing to resume: {gone}");
+            log::throttled_notice!("kazoo_async_query: nothing to resume: {gone}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `log::error!("…")`, `warn!`, `notice!`, `info!`, `debug!` test the level first and format only when the line will
 //! be written; Kamailio puts module, file and line before it. ERR: an operator must act; WARN: degraded and healing;
 //! NOTICE, INFO: a state changed; DBG: per message. What can storm goes through
-//! `throttled_error!`.
+//! `throttled_error!`, `throttled_notice!`.
 //!
 //! Main thread of a process only: Kamailio's log calls keep unguarded state.
 
@@ -78,17 +78,21 @@ macro_rules! notice { ($($text:tt)+) => { $crate::host::log::log_line!(Notice, $
 macro_rules! info { ($($text:tt)+) => { $crate::host::log::log_line!(Info, $($text)+) } }
 #[allow(unused_macros, reason = "one macro per level, used or not")]
 macro_rules! debug { ($($text:tt)+) => { $crate::host::log::log_line!(Debug, $($text)+) } }
-/// One error line a second; says how many were left out before it.
-macro_rules! throttled_error {
-    ($($text:tt)+) => {{
+/// One line a second; says how many were left out before it.
+macro_rules! throttled {
+    ($level:ident, $($text:tt)+) => {{
         static THROTTLE: $crate::throttle::Throttle = $crate::throttle::Throttle::new();
         if let Some(held_back) = THROTTLE.pass() {
-            $crate::host::log::error!("{}{held_back}", format_args!($($text)+))
+            $crate::host::log::log_line!($level, "{}{held_back}", format_args!($($text)+))
         }
     }};
 }
+macro_rules! throttled_error { ($($text:tt)+) => { $crate::host::log::throttled!(Error, $($text)+) } }
+macro_rules! throttled_notice { ($($text:tt)+) => { $crate::host::log::throttled!(Notice, $($text)+) } }
 #[allow(unused_imports, reason = "one macro per level, used or not")]
-pub(crate) use {debug, error, info, log_line, notice, throttled_error, warn_line as warn};
+pub(crate) use {
+    debug, error, info, log_line, notice, throttled, throttled_error, throttled_notice, warn_line as warn,
+};
 
 /// For parts that must not know Kamailio and are handed a function to log with.
 pub fn sink(level: Level, text: Arguments<'_>) {

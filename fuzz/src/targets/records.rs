@@ -5,6 +5,7 @@ use kazoo::bus::ack::AckRecord;
 use kazoo::bus::command::{Body, Command};
 use kazoo::bus::fragment::Joiner;
 use kazoo::bus::reply::Outcome;
+use kazoo::bus::resume::Resume;
 
 /// Largest message that is joined from fragments.
 const LIMIT: usize = 64;
@@ -36,10 +37,20 @@ fn command(bytes: &[u8]) {
 }
 
 fn delivery(bytes: &[u8]) {
+    if Resume::is_in(bytes) {
+        resume(bytes);
+    }
     let Some(delivery) = Delivery::decode(bytes) else { return };
     let mut again = Vec::new();
     delivery.encode(&mut again);
     assert_eq!(Delivery::decode(&again), Some(delivery));
+}
+
+fn resume(bytes: &[u8]) {
+    let Some(resume) = Resume::decode(bytes) else { return };
+    let mut again = Vec::new();
+    resume.encode(&mut again);
+    assert_eq!(Resume::decode(&again), Some(resume));
 }
 
 fn reply(bytes: &[u8]) {
