@@ -65,6 +65,9 @@ request_route {
         t_on_failure("TIMER");
         kazoo_async_query("$hdr(X-Exchange)", "q.$hdr(X-Kind)", "$rb", "OK", "ERR");
         break;
+    case "slow callback":
+        kazoo_async_query("$hdr(X-Exchange)", "q.$hdr(X-Kind)", "$rb", "SLOW", "SLOW");
+        break;
     case "after failure":
         t_set_fr(0, 300);
         t_on_failure("NO_PHONE");
@@ -94,6 +97,7 @@ failure_route[NO_PHONE] {
     xlog("L_ERR", "SECOND REFUSED $rc\n");
 }
 failure_route[TIMER] { $var(where) = "TIMER"; route(ANSWER); }
+route[SLOW] { usleep("20000"); $var(where) = "SLOW"; route(ANSWER); }
 route[PLAIN_OK] { $var(where) = "PLAIN_OK"; route(ANSWER); }
 route[PLAIN_ERR] { $var(where) = "PLAIN_ERR"; route(ANSWER); }
 # Parsed as reply routes these may not hold request functions; what they call may.
@@ -768,5 +772,30 @@ fn failure_and_event_routes_ask_too() {
     until_logged(&kamailio, "EVENT GOT event");
     assert_eq!(peer.count().questions, 3);
     none_is_left(&kamailio);
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn outcomes_of_two_managers_resume_once() {
+    const CALLS: usize = 60;
+    let broker = broker();
+    let _peer = peer(&broker, "twomgr");
+    let mut kamailio = start("twomgr", &broker, |builder| builder.modparam_int("amqp_consumer_processes", 1));
+    let sip = sip(&kamailio);
+    let mut ended = Finals::default();
+    for i in 0..CALLS {
+        post(&sip, "OPTIONS", "slow callback", "twomgr", "plain", &i.to_string(), "25000");
+        ended.look(&sip, Duration::from_millis(1));
+    }
+    // The outcomes lie in the ring of a consumer that takes 20 ms for each. The next manager sees transactions that still
+    // wait and hands out a second outcome for each.
+    until_stat(&kamailio, "async_resumed", 5);
+    kill_manager(&kamailio);
+    for answers in ended.complete(&sip, CALLS, Duration::from_millis(500)).values() {
+        assert_eq!(answers.len(), 1, "{answers:?}");
+    }
+    none_is_left(&kamailio);
+    assert!(wait_until(PATIENCE, || stat(&kamailio, "late") > 0), "no second outcome: {:?}", stats(&kamailio));
+    assert_eq!((stat(&kamailio, "async_resumed"), stat(&kamailio, "async_gone")), (CALLS as u64, 0));
     still_well(&mut kamailio);
 }
