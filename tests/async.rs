@@ -93,6 +93,8 @@ route[ANSWER] {
 onreply_route[OK] { $var(where) = "OK"; route(ANSWER); }
 failure_route[ERR] { $var(where) = "ERR"; route(ANSWER); }
 failure_route[NO_PHONE] {
+    # The timer of the branch that failed would end the wait for the answer as well.
+    t_set_fr(0, 20000);
     kazoo_async_query("$hdr(X-Exchange)", "q.$hdr(X-Kind)", "$rb", "OK", "ERR");
     xlog("L_ERR", "SECOND REFUSED $rc\n");
 }
