@@ -443,6 +443,9 @@ fn settings_are_heeded(name: &str, database: &Database) {
             .routes(format!("{ROUTES}{early}"))
             .start()
             .unwrap();
+        if database.engine() == Engine::Postgres {
+            consumers_are_connected_from_the_start(database);
+        }
         let client = sip(&kamailio);
         for n in 0..8 {
             assert_eq!(send(&client, "any", &dialog(&format!(r#""Call-ID":"c{n}""#))), 1, "{}", tail(&kamailio));

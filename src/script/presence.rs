@@ -18,9 +18,11 @@
 //!
 //! The database is a blocking one: a call takes as long as the database does. Consumer processes have a connection from
 //! their start. Any other process may call as well and connects at its first call, so a SIP worker that does waits
-//! for the database, and for a dead one as long as the driver's timeouts say. A connection is given up after a
-//! failed write. While none can be made, calls fail without trying for ten times as long as the last attempt took,
-//! one second at least: a process spends at most a tenth of its time on a dead database.
+//! for the database. How long it waits for one that is silent is the driver's matter: `db_mysql` gives up after three
+//! times its `timeout_interval` (6 s by default), `db_postgres` waits until it hears something or TCP gives up. So
+//! calls belong in event routes. A connection is given up after a failed write. While none can be made, calls fail
+//! without trying for ten times as long as the last attempt took, one second at least: a process spends at most a tenth
+//! of its time on attempts.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
