@@ -179,6 +179,42 @@ fn large_answer_fits_through_a_small_ring() {
     }
 }
 
+/// Kamailio numbers messages that it makes up and real ones separately: this one has the number of a request to come.
+#[test]
+fn the_answer_of_a_made_up_message_belongs_to_no_request() {
+    let broker = broker();
+    let _peer = peer(&broker, "madeup");
+    let routes = r#"
+        request_route {
+            if ($kzR != $null) { append_to_reply("X-Foreign: $mi\r\n"); }
+            sl_send_reply("200", "OK");
+            exit;
+        }
+        event_route[core:worker-one-init] {
+            $var(rc) = -1;
+            $var(i) = 0;
+            while ($var(rc) < 0 && $var(i) < 1000) {
+                kazoo_query("madeup", "q.plain", '{"Ask":"who am I"}');
+                $var(rc) = $rc;
+                if ($var(rc) < 0) { usleep("20000"); }
+                $var(i) = $var(i) + 1;
+            }
+            xlog("L_NOTICE", "ANSWERED message $mi: $(kzR{kz.json,Say})\n");
+        }
+    "#;
+    let kamailio = kamailio("madeup").broker(&broker).children(1).routes(routes).start().unwrap();
+    until_logged(&kamailio, ": who am I");
+    let line = kamailio.log_lines("ANSWERED message").remove(0);
+    let number = line.split_once("ANSWERED message ").unwrap().1;
+    let number: usize = number.split(':').next().unwrap().parse().unwrap();
+    assert!(number < 30, "{line}");
+    let sip = sip(&kamailio);
+    for _ in 0..=number {
+        let response = sip.request("OPTIONS").send().unwrap();
+        assert_eq!(response.header("X-Foreign"), "", "the answer of message {number} is shown to this one");
+    }
+}
+
 #[test]
 fn silence_ends_at_the_timeout_with_its_code() {
     let broker = broker();

@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use kamailio_sys::sip_msg_t;
 
@@ -12,12 +14,18 @@ pub struct SipMsg<'m> {
     during: PhantomData<&'m ()>,
 }
 
-/// Tells messages of one process apart.
+/// Tells messages of one process apart. Kamailio counts real messages and made-up ones separately, so two of them can
+/// have the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageId {
     id: u32,
     pid: i32,
+    made_up: bool,
 }
+
+/// Where Kamailio keeps the text of the messages it makes up: one buffer for all, learnt from the first that is made
+/// for this module. That is before the processes are forked, so each of them knows it.
+static MADE_UP_TEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// No message could be made; Kamailio has logged why.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -38,7 +46,14 @@ impl<'m> SipMsg<'m> {
     pub fn id(self) -> Option<MessageId> {
         // SAFETY: null, or a live message by the contract of `from_raw`.
         let msg = unsafe { self.raw.as_ref() }?;
-        Some(MessageId { id: msg.id, pid: msg.pid })
+        Some(MessageId { id: msg.id, pid: msg.pid, made_up: self.is_made_up(msg) })
+    }
+
+    fn is_made_up(self, msg: &sip_msg_t) -> bool {
+        // Some modules put a text of their own into the message that Kamailio makes up for everybody.
+        // SAFETY: compares addresses only.
+        let is_shared_one = unsafe { kamailio_sys::faked_msg_match(self.raw) } != 0;
+        is_shared_one || msg.buf.addr() == MADE_UP_TEXT.load(Relaxed)
     }
 
     pub(crate) fn as_ptr(self) -> *mut sip_msg_t {
@@ -70,6 +85,8 @@ pub fn with_faked<R>(body: impl FnOnce(SipMsg<'_>) -> R) -> Result<R, NoMessage>
         return Err(NoMessage);
     }
     let mut msg = Faked(msg);
+    // SAFETY: filled above.
+    MADE_UP_TEXT.store(unsafe { (*msg.0.as_ptr()).buf.addr() }, Relaxed);
     // SAFETY: filled above, and it lives until after the call.
     Ok(body(unsafe { SipMsg::from_raw(msg.0.as_mut_ptr()) }))
 }
