@@ -93,6 +93,8 @@ pub struct Config {
 
     /// `json_escape_char`: stands for a literal dot in a JSON path.
     pub json_escape_char: u8,
+    /// `expand_unquoted_params`: variables in the value of an unquoted parameter are expanded.
+    pub expand_unquoted_params: bool,
     /// Settings of the presence functions.
     pub presence: Presence,
     /// One line each about accepted parameters that do not do what their line in the file suggests.
@@ -338,9 +340,14 @@ pub const PARAMS: &[Param] = &[
     ring(c"amqp_ack_ring_kb", 32, |b, n| b.config.rings.ack = n * 1024,
         "Acknowledgements on their way from one consumer process."),
 
-    // JSON and presence.
+    // Script, JSON and presence.
     text_row(c"json_escape_char", Some("%"), set_json_escape_char,
         "In a JSON path this character stands for a literal dot; only the first byte counts."),
+    switch_row(c"expand_unquoted_params", true, |b, on| b.config.expand_unquoted_params = on,
+        "A parameter of kazoo_publish and the like that is written without quotes, as $var(payload), may have $ in its \
+         value. 1: this is expanded once more, which scripts rely on that build a payload in a single-quoted string; \
+         a value with a $ that starts no variable makes the function return -14. 0: the value is taken as it is, which is \
+         safer, because text of a SIP message can carry a $."),
     int(c"pua_mode", 1, ANY, "mode", |b, n| b.config.presence.pua_mode = n,
         "1: the presence functions write to the database; anything else: they do nothing and return -1."),
     text_row(c"db_url", None, |b, v| put_some(&mut b.config.presence.db_url, v),

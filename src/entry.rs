@@ -17,7 +17,7 @@ use crate::engine;
 use crate::host::guard::{self, entry};
 use crate::host::message::SipMsg;
 use crate::host::params::{self, TextParam};
-use crate::host::vars::{self, TargetParam};
+use crate::host::vars::{self, Accepts, TargetParam};
 use crate::host::{log, slots, strings, transformation};
 use crate::script::presence::Function;
 use crate::script::{self, Verdict};
@@ -150,6 +150,8 @@ script_function!(encode_2(input, result) as "kazoo_encode" =
     |msg| script::encode::encode(msg, text(input), target(result)));
 script_function!(json_3(json, path, result) as "kazoo_json" =
     |msg| script::json::json(msg, text(json), text(path), target(result)));
+script_function!(json_keys_3(json, path, result) as "kazoo_json_keys" =
+    |msg| script::json_keys::json_keys(msg, text(json), text(path), target(result)));
 script_function!(pua_publish(json, _second) as "kazoo_pua_publish" =
     |msg| script::presence::publish(msg, Function::Any, text(json)));
 script_function!(pua_publish_presence(json, _second) as "kazoo_pua_publish_presence" =
@@ -162,7 +164,7 @@ script_function!(pua_publish_dialoginfo(json, _second) as "kazoo_pua_publish_dia
 /// Every parameter is a string with variables.
 unsafe extern "C" fn fixup_texts(param: *mut *mut c_void, _: c_int) -> c_int {
     // SAFETY: called by Kamailio as a fixup.
-    entry("fixup", kamailio_sys::E_UNSPEC, || unsafe { params::fixup_text(param) })
+    entry("fixup", kamailio_sys::E_UNSPEC, || unsafe { params::fixup_text(param, LOADING.load(Relaxed)) })
 }
 
 unsafe extern "C" fn free_texts(param: *mut *mut c_void, _: c_int) -> c_int {
@@ -176,7 +178,7 @@ unsafe extern "C" fn fixup_payload(param: *mut *mut c_void, _: c_int) -> c_int {
     entry("fixup", kamailio_sys::E_UNSPEC, || {
         if LOADING.load(Relaxed) {
             // SAFETY: called by Kamailio as a fixup.
-            unsafe { params::fixup_text(param) }
+            unsafe { params::fixup_text(param, true) }
         } else {
             // SAFETY: called by Kamailio as a fixup.
             unsafe { params::fixup_verbatim(param) }
@@ -194,19 +196,24 @@ unsafe extern "C" fn fixup_async_query(param: *mut *mut c_void, _: c_int) -> c_i
             return kamailio_sys::E_CFG;
         }
         // SAFETY: called by Kamailio as a fixup.
-        unsafe { params::fixup_text(param) }
+        unsafe { params::fixup_text(param, LOADING.load(Relaxed)) }
     })
 }
 
-/// Parameter `TARGET` names a variable, the others are strings with variables.
-unsafe extern "C" fn fixup_with_target<const TARGET: c_int>(param: *mut *mut c_void, position: c_int) -> c_int {
+/// Parameter `TARGET` names a variable, an AVP if `AVP`; the others are strings with variables.
+unsafe extern "C" fn fixup_with_target<const TARGET: c_int, const AVP: bool>(
+    param: *mut *mut c_void,
+    position: c_int,
+) -> c_int {
     entry("fixup", kamailio_sys::E_UNSPEC, || {
+        let loading = LOADING.load(Relaxed);
         if position == TARGET {
+            let accepts = if AVP { Accepts::Avp } else { Accepts::Writable };
             // SAFETY: called by Kamailio as a fixup.
-            unsafe { vars::fixup_target(param, LOADING.load(Relaxed)) }
+            unsafe { vars::fixup_target(param, accepts, loading) }
         } else {
             // SAFETY: called by Kamailio as a fixup.
-            unsafe { params::fixup_text(param) }
+            unsafe { params::fixup_text(param, loading) }
         }
     })
 }
@@ -293,15 +300,33 @@ impl<T, const N: usize> Table<[T; N]> {
     }
 }
 
+/// What the parameters of a function are, besides strings with variables.
+#[derive(Clone, Copy)]
+enum Target {
+    /// Nothing else.
+    None,
+    /// The one at this position names a variable.
+    Var2,
+    Var3,
+    Var4,
+    /// The third names an AVP.
+    Avp3,
+    /// The only one is a payload, which may have come from the bus.
+    Payload,
+    /// Nothing else, but the function needs tm.
+    Async,
+}
+
 /// Allowed in every route.
-const fn command(name: &'static CStr, arity: c_int, function: cmd_function, target: c_int) -> cmd_export_t {
+const fn command(name: &'static CStr, arity: c_int, function: cmd_function, target: Target) -> cmd_export_t {
     let (fixup, free_fixup): (fixup_function, fixup_function) = match target {
-        2 => (Some(fixup_with_target::<2>), Some(free_with_target::<2>)),
-        3 => (Some(fixup_with_target::<3>), Some(free_with_target::<3>)),
-        4 => (Some(fixup_with_target::<4>), Some(free_with_target::<4>)),
-        PAYLOAD => (Some(fixup_payload), Some(free_texts)),
-        ASYNC => (Some(fixup_async_query), Some(free_texts)),
-        _ => (Some(fixup_texts), Some(free_texts)),
+        Target::None => (Some(fixup_texts), Some(free_texts)),
+        Target::Var2 => (Some(fixup_with_target::<2, false>), Some(free_with_target::<2>)),
+        Target::Var3 => (Some(fixup_with_target::<3, false>), Some(free_with_target::<3>)),
+        Target::Var4 => (Some(fixup_with_target::<4, false>), Some(free_with_target::<4>)),
+        Target::Avp3 => (Some(fixup_with_target::<3, true>), Some(free_with_target::<3>)),
+        Target::Payload => (Some(fixup_payload), Some(free_texts)),
+        Target::Async => (Some(fixup_async_query), Some(free_texts)),
     };
     let name = name.as_ptr().cast_mut();
     cmd_export_t { name, function, param_no: arity, fixup, free_fixup, flags: kamailio_sys::ANY_ROUTE }
@@ -317,31 +342,25 @@ macro_rules! erased {
     (@ $param:ident) => { *mut c_char };
 }
 
-/// No target parameter.
-const NONE: c_int = 0;
-/// No target parameter; the one there is was maybe received from the bus.
-const PAYLOAD: c_int = -1;
-/// No target parameter, but tm.
-const ASYNC: c_int = -2;
-
-static COMMANDS: Table<[cmd_export_t; 18]> = Table::new([
-    command(c"kazoo_publish", 3, erased!(publish_3(a, b, c)), NONE),
-    command(c"kazoo_publish", 4, erased!(publish_4(a, b, c, d)), NONE),
-    command(c"kazoo_query", 3, erased!(query_3(a, b, c)), NONE),
-    command(c"kazoo_query", 4, erased!(query_4(a, b, c, d)), 4),
-    command(c"kazoo_query", 5, erased!(query_5(a, b, c, d, e)), 4),
-    command(c"kazoo_async_query", 5, erased!(async_query_5(a, b, c, d, e)), ASYNC),
-    command(c"kazoo_async_query", 6, erased!(async_query_6(a, b, c, d, e, f)), ASYNC),
-    command(c"kazoo_query_async", 5, erased!(async_query_5(a, b, c, d, e)), ASYNC),
-    command(c"kazoo_query_async", 6, erased!(async_query_6(a, b, c, d, e, f)), ASYNC),
-    command(c"kazoo_subscribe", 1, Some(subscribe_1), NONE),
-    command(c"kazoo_subscribe", 4, erased!(subscribe_4(a, b, c, d)), NONE),
-    command(c"kazoo_encode", 2, Some(encode_2), 2),
-    command(c"kazoo_json", 3, erased!(json_3(a, b, c)), 3),
-    command(c"kazoo_pua_publish", 1, Some(pua_publish), PAYLOAD),
-    command(c"kazoo_pua_publish_presence", 1, Some(pua_publish_presence), PAYLOAD),
-    command(c"kazoo_pua_publish_mwi", 1, Some(pua_publish_mwi), PAYLOAD),
-    command(c"kazoo_pua_publish_dialoginfo", 1, Some(pua_publish_dialoginfo), PAYLOAD),
+static COMMANDS: Table<[cmd_export_t; 19]> = Table::new([
+    command(c"kazoo_publish", 3, erased!(publish_3(a, b, c)), Target::None),
+    command(c"kazoo_publish", 4, erased!(publish_4(a, b, c, d)), Target::None),
+    command(c"kazoo_query", 3, erased!(query_3(a, b, c)), Target::None),
+    command(c"kazoo_query", 4, erased!(query_4(a, b, c, d)), Target::Var4),
+    command(c"kazoo_query", 5, erased!(query_5(a, b, c, d, e)), Target::Var4),
+    command(c"kazoo_async_query", 5, erased!(async_query_5(a, b, c, d, e)), Target::Async),
+    command(c"kazoo_async_query", 6, erased!(async_query_6(a, b, c, d, e, f)), Target::Async),
+    command(c"kazoo_query_async", 5, erased!(async_query_5(a, b, c, d, e)), Target::Async),
+    command(c"kazoo_query_async", 6, erased!(async_query_6(a, b, c, d, e, f)), Target::Async),
+    command(c"kazoo_subscribe", 1, Some(subscribe_1), Target::None),
+    command(c"kazoo_subscribe", 4, erased!(subscribe_4(a, b, c, d)), Target::None),
+    command(c"kazoo_encode", 2, Some(encode_2), Target::Var2),
+    command(c"kazoo_json", 3, erased!(json_3(a, b, c)), Target::Var3),
+    command(c"kazoo_json_keys", 3, erased!(json_keys_3(a, b, c)), Target::Avp3),
+    command(c"kazoo_pua_publish", 1, Some(pua_publish), Target::Payload),
+    command(c"kazoo_pua_publish_presence", 1, Some(pua_publish_presence), Target::Payload),
+    command(c"kazoo_pua_publish_mwi", 1, Some(pua_publish_mwi), Target::Payload),
+    command(c"kazoo_pua_publish_dialoginfo", 1, Some(pua_publish_dialoginfo), Target::Payload),
     // SAFETY: a zeroed row ends the table; every field may be zero.
     unsafe { std::mem::zeroed() },
 ]);

@@ -35,7 +35,7 @@
 //!
 //! | kind | names |
 //! |---|---|
-//! | functions | `kazoo_publish` (3, 4), `kazoo_query` (3, 4, 5), `kazoo_subscribe` (1, 4), `kazoo_encode` (2), `kazoo_json` (3), `kazoo_pua_publish`, `…_presence`, `…_mwi`, `…_dialoginfo` (1) |
+//! | functions | `kazoo_publish` (3, 4), `kazoo_query` (3, 4, 5), `kazoo_subscribe` (1, 4), `kazoo_encode` (2), `kazoo_json` (3), `kazoo_json_keys` (3), `kazoo_pua_publish`, `…_presence`, `…_mwi`, `…_dialoginfo` (1) |
 //! | functions that need `tm` | `kazoo_async_query`, `kazoo_query_async` (5, 6) |
 //! | pseudo-variables | `$kzR`, `$kzE`, `$kzRK` |
 //! | transformations | `{kz.encode}`, `{kz.json,PATH}`, `{kz.json.count,PATH}` |

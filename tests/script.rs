@@ -1,4 +1,4 @@
-//! `kazoo_encode`, `kazoo_json`, `{kz.json}`, `{kz.json.count}` and `{kz.encode}` evaluated by a real Kamailio: the
+//! `kazoo_encode`, `kazoo_json`, `kazoo_json_keys`, `{kz.json}`, `{kz.json.count}` and `{kz.encode}` evaluated by a real Kamailio: the
 //! tables of reference section 5.
 //!
 //! One Kamailio, no broker. The payload travels as body of a request, the path in a header; the answer's body holds
@@ -9,8 +9,8 @@ mod common;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use common::{complaints, kamailio, number, sip, still_well, tail};
-use rig::{Kamailio, Response, SipClient};
+use common::{LONG, complaints, kamailio, number, sip, still_well, tail};
+use rig::{Builder, Kamailio, Response, SipClient};
 
 /// `X-Null` tells whether the transformation's value compares equal to null. Variables start with a known value, so
 /// that a missing assignment shows.
@@ -80,13 +80,59 @@ request_route {
     case "big":
         $var(fill) = "0123456789abcdef";
         $var(i) = 0;
-        while ($var(i) < 13) { $var(fill) = $var(fill) + $var(fill); $var(i) = $var(i) + 1; }
+        while ($var(i) < 16) { $var(fill) = $var(fill) + $var(fill); $var(i) = $var(i) + 1; }
         $var(json) = '{"Fill":"' + $var(fill) + '","Last":"end"}';
         $var(out) = $(var(json){kz.json,Fill});
         if ($var(out) == $var(fill)) { $var(rc) = 1; }
         kazoo_json($var(json), "Fill", "$var(copy)");
         if ($var(copy) != $var(fill)) { $var(rc) = -1; }
         set_reply_body("$(var(out){s.len}) $(var(json){kz.json,Last})", "text/plain");
+        break;
+    case "keys":
+        kazoo_json_keys("$rb", "$hdr(X-Path)", "$avp(keys)");
+        $var(rc) = $rc;
+        set_reply_body("$avp(keys) $(avp(keys)[1]) $(avp(keys)[*])", "text/plain");
+        break;
+    case "more keys":
+        kazoo_json_keys("$rb", "a", "$avp(keys)");
+        kazoo_json_keys("$rb", "b", "$(avp(keys)[*])");
+        set_reply_body("$(avp(keys)[*])", "text/plain");
+        break;
+    case "keys unquoted":
+        $var(name) = $hdr(X-Path);
+        kazoo_json_keys("$rb", "a", $var(name));
+        $var(rc) = $rc;
+        set_reply_body("$avp(keys)", "text/plain");
+        break;
+    case "expand":
+        kazoo_json($var(json), "a", "$avp(out)");
+        $var(rc) = $rc;
+        set_reply_body("$avp(out)", "text/plain");
+        break;
+    case "expand a path":
+        kazoo_json("$rb", $var(path), "$avp(out)");
+        $var(rc) = $rc;
+        set_reply_body("$avp(out)", "text/plain");
+        break;
+    case "twenty results":
+        $var(out) = $(var(json){kz.json,a0}) + $(var(json){kz.json,a1}) + $(var(json){kz.json,a2})
+            + $(var(json){kz.json,a3}) + $(var(json){kz.json,a4}) + $(var(json){kz.json,a5}) + $(var(json){kz.json,a6})
+            + $(var(json){kz.json,a7}) + $(var(json){kz.json,a8}) + $(var(json){kz.json,a9})
+            + $(var(json){kz.json,b0}) + $(var(json){kz.json,b1}) + $(var(json){kz.json,b2})
+            + $(var(json){kz.json,b3}) + $(var(json){kz.json,b4}) + $(var(json){kz.json,b5}) + $(var(json){kz.json,b6})
+            + $(var(json){kz.json,b7}) + $(var(json){kz.json,b8}) + $(var(json){kz.json,b9});
+        set_reply_body("$var(out)", "text/plain");
+        break;
+    case "grow":
+        $var(i) = 0;
+        $var(limit) = $(hdr(X-Count){s.int});
+        while ($var(i) < $var(limit)) {
+            $var(json) = '{"a":"' + $hdr(X-Mark) + '(' + $hdr(X-Path) + $var(i) + ')"}';
+            kazoo_json($var(json), "a", "$avp(out)");
+            if ($rc == -14) { $var(rc) = $var(rc) + 1; }
+            $avp(out) = $null;
+            $var(i) = $var(i) + 1;
+        }
         break;
     }
     append_to_reply("X-Ret: $var(rc)\r\n");
@@ -95,10 +141,14 @@ request_route {
 }
 "#;
 
-static KAMAILIO: LazyLock<Mutex<Kamailio>> = LazyLock::new(|| {
-    let builder = kamailio("script").children(2).line("pv_buffer_size=65000").memory(64, 64).routes(ROUTES);
-    Mutex::new(builder.start().unwrap())
-});
+static KAMAILIO: LazyLock<Mutex<Kamailio>> =
+    LazyLock::new(|| Mutex::new(started("script", |builder| builder.memory(64, 64))));
+
+fn started(name: &str, adjust: impl FnOnce(Builder) -> Builder) -> Kamailio {
+    let lines = ["pv_buffer_size=65000", "max_while_loops=10000000"];
+    let builder = lines.iter().fold(kamailio(name).children(1), |builder, line| builder.line(line));
+    adjust(builder.routes(ROUTES)).start().unwrap()
+}
 
 fn server() -> MutexGuard<'static, Kamailio> {
     KAMAILIO.lock().unwrap_or_else(PoisonError::into_inner)
@@ -260,10 +310,156 @@ fn paths_may_be_fixed_hold_variables_and_be_chained() {
 }
 
 #[test]
-fn values_over_64_kib_are_whole() {
+fn a_value_of_1_mb_is_whole() {
     let kamailio = server();
     let response = ask(&sip(&kamailio), "big", "", b"x");
-    assert_eq!((text(&response).as_str(), number(&response, "X-Ret")), ("131072 end", 1), "{}", tail(&kamailio));
+    assert_eq!((text(&response).as_str(), number(&response, "X-Ret")), ("1048576 end", 1), "{}", tail(&kamailio));
+}
+
+#[test]
+fn twenty_results_live_in_one_expression() {
+    let kamailio = server();
+    let names = ["a", "b"].iter().flat_map(|letter| (0..10).map(move |n| format!("{letter}{n}"))).collect::<Vec<_>>();
+    let members = names.iter().map(|name| format!("\"{name}\":\"<{name}>\"")).collect::<Vec<_>>();
+    let response = ask(&sip(&kamailio), "twenty results", "", format!("{{{}}}", members.join(",")).as_bytes());
+    assert_eq!(text(&response), names.iter().map(|name| format!("<{name}>")).collect::<String>());
+}
+
+/// Reference 2.7. AVPs are a stack: the last member's name comes first.
+#[test]
+fn kazoo_json_keys_stacks_the_names() {
+    let table = [
+        (r#"{"a":{"x":1,"y":2,"z":3}}"#, "a", 1, "z y z, y, x"),
+        (r#"{"a":{"b":{"x":1,"y":{}}}}"#, "a.b", 1, "y x y, x"),
+        (r#"{"a":[{"x":1},{"y":1,"z":1}]}"#, "a[1]", 1, "z y z, y"),
+        (r#"{"a":{}}"#, "a", 1, "<null> <null> <null>"),
+        (r#"{"a":{"x":1}}"#, "b", 1, "<null> <null> <null>"),
+        (r#"{"a":null}"#, "a", 1, "<null> <null> <null>"),
+        ("no json", "a", 1, "<null> <null> <null>"),
+        // Ours: the payload's own names. The C module crashes on these and those that follow.
+        (r#"{"x":1,"y":2}"#, "", 1, "y x y, x"),
+        (r#"{"a":[1,2]}"#, "a", -2, "<null> <null> <null>"),
+        (r#"{"a":"text"}"#, "a", -2, "<null> <null> <null>"),
+        (r#"{"a":17}"#, "a", -2, "<null> <null> <null>"),
+        ("[1]", "", -2, "<null> <null> <null>"),
+    ];
+    let kamailio = server();
+    let client = sip(&kamailio);
+    for (json, path, code, keys) in table {
+        let response = ask(&client, "keys", path, json.as_bytes());
+        assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (code, keys), "\"{path}\" in {json}");
+    }
+    let response = ask(&client, "more keys", "", br#"{"a":{"x":1},"b":{"y":1,"z":1}}"#);
+    assert_eq!(text(&response), "z, y, x", "an index in the target is ignored");
+    let big: String = (0..5_001).map(|n| format!("\"k{n}\":1,")).collect();
+    let response = ask(&client, "keys", "", format!("{{{}}}", &big[..big.len() - 1]).as_bytes());
+    assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (-1, "<null> <null> <null>"));
+}
+
+#[test]
+fn kazoo_json_keys_wants_an_avp() {
+    let kamailio = server();
+    let client = sip(&kamailio);
+    let json = br#"{"a":{"x":1}}"#;
+    let good = ask(&client, "keys unquoted", "$avp(keys)", json);
+    assert_eq!((number(&good, "X-Ret"), text(&good).as_str()), (1, "x"));
+    for name in ["$var(keys)", "$du", "keys", "$avp(keys"] {
+        assert_eq!(number(&ask(&client, "keys unquoted", name, json), "X-Ret"), -1, "{name}");
+    }
+}
+
+#[test]
+fn unquoted_parameters_are_expanded_once_more() {
+    let table = [
+        (r#"{"a":"$rm"}"#, "MESSAGE"),
+        (r#"{"a":"$rm$rm $(rm{s.len}) $$ $hdr(X-Case)"}"#, "MESSAGEMESSAGE 7 $ expand"),
+        (r#"{"a":"$(rm{s.tolower}) $(hdr(X-Case){kz.encode})-"}"#, "message expand-"),
+        // As in Kamailio's own expansion: null, and what cannot be evaluated.
+        (r#"{"a":"[$avp(never)] [$(avp(never){kz.json,a})] [$var(never)]"}"#, "[<null>] [] [0]"),
+        (r#"{"a":"no variable"}"#, "no variable"),
+        // Learnt names stay good.
+        (r#"{"a":"$hdr(X-Case) $avp(never)"}"#, "expand <null>"),
+    ];
+    let kamailio = server();
+    let client = sip(&kamailio);
+    for (json, expected) in table {
+        let response = ask(&client, "expand", "", json.as_bytes());
+        assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (1, expected), "{json}");
+    }
+    let response = ask(&client, "expand a path", "$rm", br#"{"MESSAGE":"by method"}"#);
+    assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (1, "by method"));
+    // Kamailio's own expansion ends at `pv_buffer_size`.
+    let filled = format!(r#"{{"Fill":"{}","a":"$rm"}}"#, "x".repeat(40_000) + &"$rm".repeat(2_000));
+    let response = ask(&client, "expand", "", filled.as_bytes());
+    assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (1, "MESSAGE"));
+}
+
+#[test]
+fn text_that_cannot_be_expanded_gives_a_code_and_a_line() {
+    let kamailio = server();
+    let client = sip(&kamailio);
+    for json in [
+        r#"{"a":"$100"}"#,
+        r#"{"a":"it costs 5 $"}"#,
+        r#"{"a":"$var(open"}"#,
+        r#"{"a":"$(open"}"#,
+        r#"{"a":"$()"}"#,
+        r#"{"a":"$nonsense(x)"}"#,
+        r#"{"a":"$var()"}"#,
+        r#"{"a":"$(rm{s.nonsense})"}"#,
+        "$",
+    ] {
+        let response = ask(&client, "expand", "", json.as_bytes());
+        assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (-14, "before"), "{json}");
+    }
+    let lines = complaints(&kamailio).join("\n");
+    assert!(lines.contains("$100") && lines.contains("expand_unquoted_params"), "{lines}");
+}
+
+#[test]
+fn expansion_can_be_turned_off() {
+    let mut kamailio = started("plain", |builder| builder.modparam_int("expand_unquoted_params", 0));
+    let client = sip(&kamailio);
+    for (json, expected) in
+        [(r#"{"a":"$rm"}"#, "$rm"), (r#"{"a":"$100"}"#, "$100"), (r#"{"a":"$nonsense(x"}"#, "$nonsense(x")]
+    {
+        let response = ask(&client, "expand", "", json.as_bytes());
+        assert_eq!((number(&response, "X-Ret"), text(&response).as_str()), (1, expected), "{json}");
+    }
+    // In quotes there is one expansion, as ever.
+    assert_eq!(text(&ask(&client, "kazoo_json", "MESSAGE", br#"{"MESSAGE":"x"}"#)), "x");
+    still_well(&mut kamailio);
+}
+
+/// Whoever can put text into a payload can put names of variables into it.
+#[test]
+fn names_of_variables_in_a_text_do_not_use_up_memory() {
+    const COUNT: i64 = 100_000;
+    let mut kamailio = started("hostile", |builder| builder.memory(64, 16));
+    let worker = kamailio.processes_titled("udp receiver").unwrap()[0].pid;
+    let client = sip(&kamailio);
+    let grow = |mark: &str, name: &str, count: i64| {
+        let request = client.request("MESSAGE").header("X-Case", "grow").header("X-Mark", mark);
+        let request = request.header("X-Path", name).header("X-Count", &count.to_string()).timeout(LONG);
+        number(&request.send().unwrap(), "X-Ret")
+    };
+    assert_eq!(text(&ask(&client, "expand", "", br#"{"a":"$hdr(X-Case)"}"#)), "expand");
+    // A transformation that the script does not contain, learnt in time.
+    assert_eq!(text(&ask(&client, "expand", "", br#"{"a":"$(rm{s.tolower})"}"#)), "message");
+    // Every name once: what there is to learn is learnt, and the lists inside Kamailio are as long as they get.
+    assert!(grow("$var", "aaa", COUNT / 10) > 0, "all of them were learnt");
+    let before = kamailio.memory(worker).unwrap();
+    for mark in ["$var", "$hdr", "$avp", "$nonsense", "$"] {
+        let refused = grow(mark, "bbb", COUNT / 5);
+        assert_eq!(refused, COUNT / 5, "{mark}: refused");
+    }
+    let after = kamailio.memory(worker).unwrap();
+    println!("private KiB before {} and after {} of {COUNT} names", before.private_kib, after.private_kib);
+    assert!(after.private_kib <= before.private_kib + 256, "{before:?} {after:?}");
+    // What the script contains, what was learnt, and what needs no learning goes on.
+    let known = br#"{"a":"$hdr(X-Case) $(rm{s.tolower}) $rm $var(path)"}"#;
+    assert_eq!(text(&ask(&client, "expand", "p", known)), "expand message MESSAGE p");
+    still_well(&mut kamailio);
 }
 
 /// Reference 5.2, with bytes above 0x7F as the Kazoo servers write them.

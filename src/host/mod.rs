@@ -10,6 +10,7 @@
 //! | `strings` | Kamailio's `str` as bytes, and results that outlive the call |
 //! | `log` | log lines: levels, places, storms |
 //! | `params` | values of a script function's parameters |
+//! | `expand` | variables in a text that came about while the script ran |
 //! | `vars` | variables that are read and written by name, target parameters |
 //! | `message` | the SIP message being processed, a made-up one for events |
 //! | `route` | event routes, callback routes, and their KEMI counterparts |
@@ -23,6 +24,7 @@
 //! | `statistics` | counters shown by `kamcmd stats.get_statistics kazoo:` |
 
 pub mod db;
+pub mod expand;
 pub mod guard;
 pub mod log;
 pub mod memory;

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use kamailio_sys::{pv_spec_t, pv_value_t};
 
+use super::expand::with_spec;
 use super::log;
 use super::message::SipMsg;
 use super::strings;
@@ -66,10 +67,20 @@ impl Var {
         (result == 0).then(|| unsafe { from_raw(&value) })
     }
 
+    /// Whether it is an AVP: each assignment adds a value.
+    pub fn is_avp(&self) -> bool {
+        self.0.type_ == kamailio_sys::_pv_type_PVT_AVP
+    }
+
+    /// Lets an AVP that was written with an index, as `$(avp(x)[*])`, take values like one without.
+    fn without_index(mut self) -> Self {
+        self.0.pvp.pvi.type_ = kamailio_sys::PV_IDX_NONE as c_int;
+        self
+    }
+
     /// Assigns a text. `false` when Kamailio refuses; it has logged why.
     pub fn set_text(&mut self, msg: SipMsg<'_>, text: &[u8]) -> bool {
-        let rs = strings::lend(text);
-        self.assign(msg, pv_value_t { rs, flags: kamailio_sys::PV_VAL_STR as c_int, ..pv_value_t::default() })
+        self.assign(msg, text_value(text))
     }
 
     /// Assigns null: an `$avp` is removed, `$du` is reset, a `$var` becomes 0.
@@ -77,11 +88,36 @@ impl Var {
         self.assign(msg, pv_value_t { flags: kamailio_sys::PV_VAL_NULL as c_int, ..pv_value_t::default() })
     }
 
-    fn assign(&mut self, msg: SipMsg<'_>, mut value: pv_value_t) -> bool {
-        let equals = kamailio_sys::EQ_T as c_int;
-        // SAFETY: as in `get`; the value's text lives in a lent buffer.
-        unsafe { kamailio_sys::pv_set_spec_value(msg.as_ptr(), &mut *self.0, equals, &mut value) >= 0 }
+    fn assign(&mut self, msg: SipMsg<'_>, value: pv_value_t) -> bool {
+        assign(&mut self.0, msg, value)
     }
+}
+
+fn assign(spec: &mut pv_spec_t, msg: SipMsg<'_>, mut value: pv_value_t) -> bool {
+    let equals = kamailio_sys::EQ_T as c_int;
+    // SAFETY: a specification that Kamailio has filled, a live message; the value's text lives in a lent buffer.
+    unsafe { kamailio_sys::pv_set_spec_value(msg.as_ptr(), spec, equals, &mut value) >= 0 }
+}
+
+/// Hands each text of `feed` to the AVP that is written `name`; for names that come about while the script runs. `feed`
+/// gets the function that adds one text and says whether that worked.
+pub fn feed_avp<R>(
+    name: &[u8],
+    msg: SipMsg<'_>,
+    feed: impl FnOnce(&mut dyn FnMut(&[u8]) -> bool) -> R,
+) -> Result<R, NotAVariable> {
+    let spec = with_spec(name.trim_ascii(), |spec| *spec).map_err(|_| NotAVariable)?;
+    if spec.type_ != kamailio_sys::_pv_type_PVT_AVP || spec.setf.is_none() {
+        return Err(NotAVariable);
+    }
+    // A copy: what it refers to stays in Kamailio's cache of names, or among those learnt.
+    let mut spec = spec;
+    spec.pvp.pvi.type_ = kamailio_sys::PV_IDX_NONE as c_int;
+    Ok(feed(&mut |text| assign(&mut spec, msg, text_value(text))))
+}
+
+fn text_value(text: &[u8]) -> pv_value_t {
+    pv_value_t { rs: strings::lend(text), flags: kamailio_sys::PV_VAL_STR as c_int, ..pv_value_t::default() }
 }
 
 impl Drop for Var {
@@ -144,23 +180,56 @@ impl<'m> TargetParam<'m> {
             log::throttled_error!("the target variable could not be assigned");
         }
     }
+
+    /// Adds a value to an AVP. `false` when there is none or Kamailio refuses.
+    pub fn push(self, msg: SipMsg<'m>, text: &[u8]) -> bool {
+        // SAFETY: as in `assign`.
+        unsafe { &mut *self.raw }.var.as_mut().is_some_and(|var| var.set_text(msg, text))
+    }
 }
 
-/// Prepares parameter `*param`, the name of a variable that can be written. `loading`: the configuration is being
-/// loaded, so a wrong name is refused; later it comes from an unquoted parameter, and the call goes on without it.
+/// Which variables a target parameter accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepts {
+    /// Everything that can be assigned.
+    Writable,
+    /// AVPs, which take several values.
+    Avp,
+}
+
+impl Accepts {
+    /// The variable that is written `name`, if it is accepted.
+    pub fn parse(self, name: &[u8]) -> Option<Var> {
+        let var = Var::parse(name).ok().filter(Var::is_writable)?;
+        match self {
+            Self::Writable => Some(var),
+            Self::Avp => var.is_avp().then(|| var.without_index()),
+        }
+    }
+
+    /// What to write instead.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Writable => "write the name of a variable that can be assigned, in quotes: \"$var(x)\"",
+            Self::Avp => "write the name of an AVP in quotes: \"$avp(x)\"",
+        }
+    }
+}
+
+/// Prepares parameter `*param`, the name of a variable for a result. `loading`: the configuration is being loaded, so a
+/// wrong name is refused; later it comes from an unquoted parameter, and the call goes on without it.
 ///
 /// # Safety
 ///
 /// Called by Kamailio as a fixup: `*param` is a NUL-terminated text.
-pub unsafe fn fixup_target(param: *mut *mut c_void, loading: bool) -> c_int {
+pub unsafe fn fixup_target(param: *mut *mut c_void, accepts: Accepts, loading: bool) -> c_int {
     // SAFETY: the caller's contract.
     let original = unsafe { *param };
     // SAFETY: the caller's contract; the text outlives this call.
     let name = unsafe { strings::c_bytes(original.cast()) };
-    let var = Var::parse(name).ok().filter(Var::is_writable);
+    let var = accepts.parse(name);
     if var.is_none() {
-        let name = String::from_utf8_lossy(name);
-        let hint = "write the name of a variable that can be assigned, in quotes: \"$var(x)\"";
+        let (name, hint) = (String::from_utf8_lossy(name), accepts.hint());
         if loading {
             log::error!("target parameter \"{name}\": {hint}");
             return kamailio_sys::E_CFG;

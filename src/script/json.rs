@@ -10,16 +10,26 @@ use crate::payload::path::{find, render};
 
 use super::Verdict;
 
-/// Assigns the value at `path` to `target`; null when it is missing or null, or `json` is not JSON.
-pub fn json<'m>(msg: SipMsg<'m>, json: TextParam<'m>, path: TextParam<'m>, target: TargetParam<'m>) -> Verdict {
-    let (Ok(json), Ok(path)) = (json.get(msg), path.get(msg)) else {
-        log::throttled_error!("kazoo_json: a parameter cannot be evaluated");
-        return Verdict::Failed;
-    };
-    let root = Value::parse(json)
-        .inspect_err(|e| log::throttled_error!("kazoo_json: the text is not JSON: {e}; the target becomes null"))
+/// Assigns the value at `path` to `target`; null when it is missing or null, or `payload` is not JSON.
+pub fn json<'m>(msg: SipMsg<'m>, payload: TextParam<'m>, path: TextParam<'m>, target: TargetParam<'m>) -> Verdict {
+    let texts = payload.get(msg).and_then(|payload| Ok((payload, path.get(msg)?)));
+    match texts {
+        Ok((payload, path)) => {
+            with_value(payload, path, |value| target.assign(msg, value));
+            Verdict::Done
+        }
+        Err(cause) => {
+            log::throttled_error!("kazoo_json: {cause}");
+            (&cause).into()
+        }
+    }
+}
+
+/// Hands the text of the value at `path` to `body`: `None` when it is missing or null, or `payload` is not JSON.
+pub fn with_value<R>(payload: &[u8], path: &[u8], body: impl FnOnce(Option<&[u8]>) -> R) -> R {
+    let root = Value::parse(payload)
+        .inspect_err(|e| log::throttled_error!("kazoo_json: the text is not JSON: {e}; the value becomes null"))
         .ok();
     let value = root.as_ref().and_then(|root| find(root, path, config::get().json_escape_char));
-    target.assign(msg, value.and_then(render).as_deref());
-    Verdict::Done
+    body(value.and_then(render).as_deref())
 }

@@ -16,6 +16,7 @@
 //! | `encode` | `kazoo_encode` |
 //! | `json` | `kazoo_json` |
 //! | `presence` | `kazoo_pua_publish` and its forms for one package |
+//! | `json_keys` | `kazoo_json_keys` |
 //! | `transformation` | `{kz.encode}`, `{kz.json}`, `{kz.json.count}` |
 //! | `verdict` | return codes |
 //! | `statistics`, `rpc` | statistics group `kazoo`, `kamcmd kazoo.…` |
@@ -31,6 +32,8 @@ pub mod encode;
 pub mod event;
 #[cfg(feature = "host")]
 pub mod json;
+#[cfg(feature = "host")]
+pub mod json_keys;
 pub mod msg_id;
 #[cfg(feature = "host")]
 mod outgoing;

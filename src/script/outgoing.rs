@@ -44,7 +44,8 @@ impl Refusal {
     /// The return code.
     pub(super) fn verdict(&self) -> Verdict {
         match self {
-            Self::NotEvaluated(_) | Self::Address | Self::Headers(_) | Self::NotAttached(_) => Verdict::Failed,
+            Self::NotEvaluated(cause) => cause.into(),
+            Self::Address | Self::Headers(_) | Self::NotAttached(_) => Verdict::Failed,
             Self::Exchange(_) | Self::RoutingKey(_) => Verdict::KeyTooLong,
             Self::Payload(PayloadError::TooLarge { .. }) => Verdict::TooLarge,
             Self::Payload(_) => Verdict::BadPayload,
@@ -56,7 +57,7 @@ impl Refusal {
 
     /// Logs the refusal of `function`, counts it if the bus has not done so, and gives the return code.
     pub(super) fn report(&self, function: &str) -> Verdict {
-        if let Self::Publish(PublishError::Full { .. } | PublishError::NoMemory { .. }) = self {
+        if let Self::NotEvaluated(_) | Self::Publish(PublishError::Full { .. } | PublishError::NoMemory { .. }) = self {
             log::throttled_error!("{function}: {self}");
         } else {
             log::error!("{function}: {self}");

@@ -30,13 +30,18 @@ pub fn publish<'m>(
         let headers = headers.map_or(Ok(&[][..]), |headers| headers.get(msg))?;
         send(exchange, routing_key, body, headers)
     });
-    match sent {
-        Ok(()) => Verdict::Done,
-        Err(refusal) => refusal.report(NAME),
-    }
+    conclude(sent)
 }
 
-/// Publishes values that are known already.
+/// Publishes values that are known already; no headers are an empty text.
+pub fn publish_texts(exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Verdict {
+    conclude(send(exchange, routing_key, body, headers))
+}
+
+fn conclude(sent: Result<(), Refusal>) -> Verdict {
+    sent.map_or_else(|refusal| refusal.report(NAME), |()| Verdict::Done)
+}
+
 fn send(exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Result<(), Refusal> {
     let (broker, routing_key) = address(routing_key)?;
     let exchange = ShortStr::new(exchange).map_err(Refusal::Exchange)?;

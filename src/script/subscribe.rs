@@ -31,7 +31,12 @@ enum Refusal {
 
 /// Subscribes as a JSON text describes it.
 pub fn by_json<'m>(msg: SipMsg<'m>, json: TextParam<'m>) -> Verdict {
-    conclude(json.get(msg).map_err(Refusal::from).and_then(|json| register(&subscription_json::parse(json)?)))
+    conclude(json.get(msg).map_err(Refusal::from).and_then(from_json))
+}
+
+/// [`by_json`] with a text that is known already.
+pub fn by_json_text(json: &[u8]) -> Verdict {
+    conclude(from_json(json))
 }
 
 /// Subscribes with four texts and defaults for all else.
@@ -42,13 +47,29 @@ pub fn by_names<'m>(
     queue: TextParam<'m>,
     routing_key: TextParam<'m>,
 ) -> Verdict {
-    let text = |param: TextParam<'m>, what| std::str::from_utf8(param.get(msg)?).map_err(|_| Refusal::NotUtf8(what));
-    conclude(text(exchange, "exchange").and_then(|exchange| {
-        let (kind, queue) = (text(kind, "exchange type")?, text(queue, "queue")?);
-        let subscription = Subscription::simple(exchange, kind, queue, text(routing_key, "routing key")?);
-        subscription.check()?;
-        register(&subscription)
-    }))
+    let registered = exchange.get(msg).map_err(Refusal::from).and_then(|exchange| {
+        let (kind, queue) = (kind.get(msg)?, queue.get(msg)?);
+        from_names(exchange, kind, queue, routing_key.get(msg)?)
+    });
+    conclude(registered)
+}
+
+/// [`by_names`] with texts that are known already.
+pub fn by_name_texts(exchange: &[u8], kind: &[u8], queue: &[u8], routing_key: &[u8]) -> Verdict {
+    conclude(from_names(exchange, kind, queue, routing_key))
+}
+
+fn from_json(json: &[u8]) -> Result<(), Refusal> {
+    register(&subscription_json::parse(json)?)
+}
+
+fn from_names(exchange: &[u8], kind: &[u8], queue: &[u8], routing_key: &[u8]) -> Result<(), Refusal> {
+    let utf8 = |text, what| std::str::from_utf8(text).map_err(|_| Refusal::NotUtf8(what));
+    let (exchange, kind) = (utf8(exchange, "exchange")?, utf8(kind, "exchange type")?);
+    let (queue, routing_key) = (utf8(queue, "queue")?, utf8(routing_key, "routing key")?);
+    let subscription = Subscription::simple(exchange, kind, queue, routing_key);
+    subscription.check()?;
+    register(&subscription)
 }
 
 fn register(subscription: &Subscription) -> Result<(), Refusal> {
@@ -66,6 +87,7 @@ fn conclude(registered: Result<(), Refusal>) -> Verdict {
         Refusal::Description(DescriptionError::NotJson(_) | DescriptionError::NotAnObject(_)) => Verdict::BadPayload,
         Refusal::Limit(SubscriptionError::TooLong { .. })
         | Refusal::Description(DescriptionError::Limit(SubscriptionError::TooLong { .. })) => Verdict::KeyTooLong,
+        Refusal::NotEvaluated(cause) => (&cause).into(),
         _ => Verdict::Failed,
     }
 }

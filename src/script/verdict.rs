@@ -1,5 +1,8 @@
 //! Return codes of the script functions, documented for script authors.
 
+#[cfg(feature = "host")]
+use crate::host::params::NotEvaluated;
+
 /// How a script function ended. The number is what the script finds in `$rc`; 0 ends the script and is returned only by
 /// an asynchronous query that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,18 @@ pub enum Verdict {
     NotSuspended = -12,
     /// Asynchronous query: as many are under way as shared memory is good for.
     TooManySuspended = -13,
+    /// An unquoted parameter has a `$` in its value that starts no variable.
+    NotExpanded = -14,
+}
+
+#[cfg(feature = "host")]
+impl From<&NotEvaluated> for Verdict {
+    fn from(cause: &NotEvaluated) -> Self {
+        match cause {
+            NotEvaluated::Unknown => Self::Failed,
+            NotEvaluated::NotExpanded(_) => Self::NotExpanded,
+        }
+    }
 }
 
 impl Verdict {
