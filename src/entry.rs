@@ -8,17 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use kamailio_sys::{
     CStrPtr, PARAM_INT, PARAM_STRING, PARAM_USE_FUNC, cmd_export_t, cmd_function, fixup_function, modparam_t,
-    module_exports_t, param_export_t, pv_export_t, pv_param_t, pv_value_t, sip_msg_t, str_, tr_export_t, tr_param_t,
-    trans_t,
+    module_exports_t, param_export_t, pv_export_t, pv_param_t, pv_value_t, sip_msg_t, sr_kemi_t, sr_kemi_xval_t, str_,
+    tr_export_t, tr_param_t, trans_t,
 };
 
 use crate::config::{self, Value};
 use crate::engine;
 use crate::host::guard::{self, entry};
+use crate::host::kemi::{self, Returns};
 use crate::host::message::SipMsg;
 use crate::host::params::{self, TextParam};
 use crate::host::vars::{self, Accepts, TargetParam};
 use crate::host::{log, slots, strings, transformation};
+use crate::script::async_query::AsyncQuery;
 use crate::script::presence::Function;
 use crate::script::{self, Verdict};
 
@@ -32,8 +34,12 @@ static LOADING: AtomicBool = AtomicBool::new(true);
 /// Called by Kamailio when the module has been loaded, before the configuration is read any further.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mod_register(path: *mut c_char, _: *mut c_int, _: *mut c_void, _: *mut c_void) -> c_int {
-    // SAFETY: the table ends with a zeroed row and is static.
-    entry("mod_register", -1, || unsafe { kamailio_sys::register_trans_mod(path, TRANSFORMATIONS.first()) })
+    entry("mod_register", -1, || {
+        // SAFETY: the table ends with a zeroed row and is static.
+        let transformations = unsafe { kamailio_sys::register_trans_mod(path, TRANSFORMATIONS.first()) };
+        // SAFETY: as above.
+        transformations.min(unsafe { kamailio_sys::sr_kemi_modules_add(KEMI.first()) })
+    })
 }
 
 unsafe extern "C" fn mod_init() -> c_int {
@@ -230,6 +236,61 @@ unsafe extern "C" fn free_with_target<const TARGET: c_int>(param: *mut *mut c_vo
     })
 }
 
+// Functions for KEMI.
+
+/// One `extern "C"` function that gives a return code: message, then texts, which the script language owns for the
+/// length of the call.
+macro_rules! kemi_function {
+    ($function:ident($($param:ident),+) as $script_name:literal = |$msg:pat_param| $body:expr) => {
+        unsafe extern "C" fn $function(msg: *mut sip_msg_t, $($param: *mut str_),+) -> c_int {
+            // SAFETY: Kamailio calls with a live message and with texts as the table says.
+            unsafe {
+                $(let $param = kemi::text($param);)+
+                call($script_name, msg, |$msg| $body)
+            }
+        }
+    };
+}
+
+/// One `extern "C"` function that gives a text, or null.
+macro_rules! kemi_value {
+    ($function:ident($($param:ident),+) as $script_name:literal = $body:expr) => {
+        unsafe extern "C" fn $function(_: *mut sip_msg_t, $($param: *mut str_),+) -> *mut sr_kemi_xval_t {
+            // SAFETY: Kamailio calls with texts as the table says.
+            $(let $param = unsafe { kemi::text($param) };)+
+            entry($script_name, kemi::value(None), || $body)
+        }
+    };
+}
+
+kemi_function!(kemi_publish(exchange, key, body) as "kazoo_publish" =
+    |_| script::publish::publish_texts(exchange, key, body, b""));
+kemi_function!(kemi_publish_headers(exchange, key, body, headers) as "kazoo_publish" =
+    |_| script::publish::publish_texts(exchange, key, body, headers));
+kemi_function!(kemi_query(exchange, key, body) as "kazoo_query" =
+    |msg| script::query::query_texts(msg, exchange, key, body, b""));
+kemi_function!(kemi_query_headers(exchange, key, body, headers) as "kazoo_query" =
+    |msg| script::query::query_texts(msg, exchange, key, body, headers));
+kemi_function!(kemi_async_query(exchange, routing_key, body, ok_route, err_route) as "kazoo_async_query" = |msg| {
+    let query = AsyncQuery { exchange, routing_key, body, ok_route, err_route };
+    script::async_query::ask(msg, &query)
+});
+kemi_function!(kemi_subscribe(json) as "kazoo_subscribe" = |_| script::subscribe::by_json_text(json));
+kemi_function!(kemi_subscribe_queue(exchange, kind, queue, key) as "kazoo_subscribe" =
+    |_| script::subscribe::by_name_texts(exchange, kind, queue, key));
+kemi_function!(kemi_json_keys(payload, path, avp) as "kazoo_json_keys" =
+    |msg| script::json_keys::json_keys_texts(msg, payload, path, avp));
+kemi_function!(kemi_pua_publish(payload) as "kazoo_pua_publish" =
+    |_| script::presence::publish_bytes(Function::Any, payload));
+kemi_function!(kemi_pua_publish_presence(payload) as "kazoo_pua_publish_presence" =
+    |_| script::presence::publish_bytes(Function::Presence, payload));
+kemi_function!(kemi_pua_publish_mwi(payload) as "kazoo_pua_publish_mwi" =
+    |_| script::presence::publish_bytes(Function::Mwi, payload));
+kemi_function!(kemi_pua_publish_dialoginfo(payload) as "kazoo_pua_publish_dialoginfo" =
+    |_| script::presence::publish_bytes(Function::DialogInfo, payload));
+kemi_value!(kemi_json(payload, path) as "kazoo_json" = script::json::with_value(payload, path, kemi::value));
+kemi_value!(kemi_encode(word) as "kazoo_encode" = kemi::value(script::encode::encode_text(word).as_deref()));
+
 // Pseudo-variables and transformations.
 
 /// Gives a text, or null, as the value of a pseudo-variable.
@@ -361,6 +422,26 @@ static COMMANDS: Table<[cmd_export_t; 19]> = Table::new([
     command(c"kazoo_pua_publish_presence", 1, Some(pua_publish_presence), Target::Payload),
     command(c"kazoo_pua_publish_mwi", 1, Some(pua_publish_mwi), Target::Payload),
     command(c"kazoo_pua_publish_dialoginfo", 1, Some(pua_publish_dialoginfo), Target::Payload),
+    // SAFETY: a zeroed row ends the table; every field may be zero.
+    unsafe { std::mem::zeroed() },
+]);
+
+/// `KSR.kazoo.…`: KEMI knows no arity, so each form has a name of its own.
+static KEMI: Table<[sr_kemi_t; 15]> = Table::new([
+    kemi::function(c"kazoo_publish", 3, Returns::Code, kemi_publish as *mut c_void),
+    kemi::function(c"kazoo_publish_headers", 4, Returns::Code, kemi_publish_headers as *mut c_void),
+    kemi::function(c"kazoo_query", 3, Returns::Code, kemi_query as *mut c_void),
+    kemi::function(c"kazoo_query_headers", 4, Returns::Code, kemi_query_headers as *mut c_void),
+    kemi::function(c"kazoo_async_query", 5, Returns::Code, kemi_async_query as *mut c_void),
+    kemi::function(c"kazoo_subscribe", 1, Returns::Code, kemi_subscribe as *mut c_void),
+    kemi::function(c"kazoo_subscribe_queue", 4, Returns::Code, kemi_subscribe_queue as *mut c_void),
+    kemi::function(c"kazoo_json", 2, Returns::Value, kemi_json as *mut c_void),
+    kemi::function(c"kazoo_json_keys", 3, Returns::Code, kemi_json_keys as *mut c_void),
+    kemi::function(c"kazoo_encode", 1, Returns::Value, kemi_encode as *mut c_void),
+    kemi::function(c"kazoo_pua_publish", 1, Returns::Code, kemi_pua_publish as *mut c_void),
+    kemi::function(c"kazoo_pua_publish_presence", 1, Returns::Code, kemi_pua_publish_presence as *mut c_void),
+    kemi::function(c"kazoo_pua_publish_mwi", 1, Returns::Code, kemi_pua_publish_mwi as *mut c_void),
+    kemi::function(c"kazoo_pua_publish_dialoginfo", 1, Returns::Code, kemi_pua_publish_dialoginfo as *mut c_void),
     // SAFETY: a zeroed row ends the table; every field may be zero.
     unsafe { std::mem::zeroed() },
 ]);

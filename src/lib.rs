@@ -37,6 +37,7 @@
 //! |---|---|
 //! | functions | `kazoo_publish` (3, 4), `kazoo_query` (3, 4, 5), `kazoo_subscribe` (1, 4), `kazoo_encode` (2), `kazoo_json` (3), `kazoo_json_keys` (3), `kazoo_pua_publish`, `…_presence`, `…_mwi`, `…_dialoginfo` (1) |
 //! | functions that need `tm` | `kazoo_async_query`, `kazoo_query_async` (5, 6) |
+//! | KEMI | `KSR.kazoo.kazoo_publish`, `…_publish_headers`, `…_query`, `…_query_headers`, `…_async_query`, `…_subscribe`, `…_subscribe_queue`, `…_json`, `…_json_keys`, `…_encode`, `…_pua_publish` and its forms |
 //! | pseudo-variables | `$kzR`, `$kzE`, `$kzRK` |
 //! | transformations | `{kz.encode}`, `{kz.json,PATH}`, `{kz.json.count,PATH}` |
 //! | event routes | `kazoo:mod-init`, `kazoo:consumer-event…` |

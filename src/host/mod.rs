@@ -15,6 +15,7 @@
 //! | `message` | the SIP message being processed, a made-up one for events |
 //! | `route` | event routes, callback routes, and their KEMI counterparts |
 //! | `tm` | transactions: suspended, resumed |
+//! | `kemi` | rows and values of the functions for KEMI languages |
 //! | `transformation` | parsing and running `{kz.…}` |
 //! | `process` | process table, forks, run-time configuration |
 //! | `plain` | processes that Kamailio does not know: supervisor and manager |
@@ -26,6 +27,7 @@
 pub mod db;
 pub mod expand;
 pub mod guard;
+pub mod kemi;
 pub mod log;
 pub mod memory;
 pub mod message;
