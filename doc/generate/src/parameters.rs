@@ -123,7 +123,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         title: "Script and JSON",
         intro: "How parameters and paths are read.",
-        params: &[("json_escape_char", "\"~\"")],
+        params: &[("json_escape_char", "\"~\""), ("expand_unquoted_params", "0")],
     },
     Section {
         title: "Presence",
