@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo faults test unit e2e loom fuzz fuzz-short crash check fmt clippy docs doc licences versions bench clean
+.PHONY: all module packages headers install demo faults test unit e2e loom fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench clean
 
 all: module
 
@@ -67,6 +67,11 @@ e2e: module
 # Longer run of the rings' crash test: processes killed at random moments.
 crash: packages
 	KAZOO_CRASH_ROUNDS=$(or $(ROUNDS),10000) $(CARGO) test --package kazoo-shm --release --test crash
+
+# Longer run of the deployed configurations under memcheck: what leaks per message leaks ROUNDS times.
+valgrind: module
+	KAZOO_VALGRIND_ROUNDS=$(or $(ROUNDS),50) KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --package kazoo \
+	  --no-default-features --test valgrind -- --test-threads=1 --include-ignored --nocapture
 
 # The manual: what follows from tables in the code, and its DocBook form. `make unit` fails when they are stale.
 doc:

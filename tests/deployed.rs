@@ -16,13 +16,23 @@ use common::{
     until_queue,
 };
 use rig::{
-    Broker, Exchange, Flood, Kamailio, Message, Peer, Queue, Reply, Sink, Sipp, SippReport, SippRun, wait_until,
+    Broker, Database, Engine, Exchange, Flood, Kamailio, Message, Peer, Queue, Reply, Sink, Sipp, SippReport, SippRun,
+    wait_until,
 };
 use serde_json::{Value, json};
 
 /// Every configuration of the folder.
-const ALL: &[&str] =
-    &["event_routes", "mailing_list", "parameters", "publish", "query", "slides", "subscribe", "subscribe_json"];
+const ALL: &[&str] = &[
+    "event_routes",
+    "mailing_list",
+    "parameters",
+    "presence",
+    "publish",
+    "query",
+    "slides",
+    "subscribe",
+    "subscribe_json",
+];
 
 /// A file of the folder.
 fn file(name: &str) -> PathBuf {
@@ -74,12 +84,14 @@ fn listed(broker: &Broker, list: &str, name: &str, columns: &[&str]) -> Vec<Stri
 #[test]
 fn every_configuration_is_accepted_by_kamailio_c() {
     for name in ALL {
-        let check = deployed(name, "amqp://guest:guest@127.0.0.1:5672").check().unwrap();
+        let builder = deployed(name, "amqp://guest:guest@127.0.0.1:5672");
+        let builder = builder.substitute("MY_DB_DRIVER", "db_sqlite").substitute("MY_DB_URL", "sqlite:////none");
+        let check = builder.check().unwrap();
         assert!(check.accepted, "{name}: {}", check.log);
     }
     let files = std::fs::read_dir(file("")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "cfg")).collect();
-    files.retain(|path| !path.ends_with("frame.cfg"));
+    files.retain(|path| !path.ends_with("frame.cfg") && !path.ends_with("slow.cfg"));
     assert_eq!(files.len(), ALL.len(), "a file that is not in the list: {files:?}");
 }
 
@@ -308,7 +320,7 @@ fn succeeded(run: SippRun, kamailio: &Kamailio) -> SippReport {
 
 /// A REGISTER that ends with 200.
 fn accepted() -> Sipp {
-    Sipp::scenario("register")
+    Sipp::file(file("accepted.xml"))
 }
 
 /// A REGISTER that ends with 403.
@@ -465,6 +477,43 @@ fn slides_tell_the_bus_of_a_presence_subscription() {
     }
     assert!(body["Contact"].as_str().unwrap().contains("sip:alice@127.0.0.1"), "{body}");
     still_well(&mut kamailio);
+}
+
+#[test]
+fn update_on_the_bus_reaches_the_phone_that_subscribed() {
+    let broker = broker();
+    broker.client().delete_exchange("dialoginfo").unwrap();
+    // Not a file: Kamailio's presence processes hold locks on it, and a busy machine makes them long.
+    let database = Database::start(Engine::Postgres).unwrap();
+    let application = sink(&broker, "blf", "dialoginfo_subs", "dialoginfo_subs");
+    let builder = deployed("presence", &broker.url()).substitute("MY_DB_URL", &database.url());
+    let mut kamailio = start(builder.substitute("MY_DB_DRIVER", database.driver()));
+    let phone = Sipp::file(file("phone.xml")).calls(1).start(kamailio.sip_port()).unwrap();
+    let subscription = exactly(&application, 1).remove(0).json();
+    assert_eq!(
+        (&subscription["Event-Package"], &subscription["User"]),
+        (&json!("dialog"), &json!("sip:1001@rig.test"))
+    );
+    let update = json!({
+        "Event-Category": "presence",
+        "Event-Name": "update",
+        "Event-Package": "dialog",
+        "From": subscription["User"],
+        "From-User": "1001",
+        "From-Realm": "rig.test",
+        "To": "sip:1002@rig.test",
+        "To-User": "1002",
+        "State": "early",
+        "Direction": "initiator",
+        "Call-ID": "5a7f",
+        "Expires": 3600,
+    });
+    publish_routed(&broker, "dialoginfo", subscription["Queue"].as_str().unwrap(), &update);
+    until_logged(&kamailio, "received dialog update for sip:1001@rig.test");
+    succeeded(phone, &kamailio);
+    still_well(&mut kamailio);
+    kamailio.stop().unwrap();
+    broker.client().delete_exchange("dialoginfo").unwrap();
 }
 
 #[test]
