@@ -173,9 +173,6 @@ pub enum ConfigError {
         /// As configured.
         max: u128,
     },
-    /// A TLS broker: plain text instead would betray the password.
-    #[error("broker {0} is amqps://, this version has no TLS yet: write amqp:// or leave the broker out")]
-    NoTls(String),
     /// Half of a client certificate.
     #[error("amqps_cert and amqps_key belong together, set both or none")]
     HalfCertificate,
@@ -290,15 +287,19 @@ pub const PARAMS: &[Param] = &[
     int(c"amqp_reconnect_max_ms", 5_000, (10, 600_000), "ms", |b, n| b.config.reconnect_max = ms(n),
         "Longest pause between two attempts to connect."),
     text_row(c"amqps_ca_cert", None, |b, v| put_some(&mut b.config.tls.ca_cert, v),
-        "PEM file of the authorities that may have signed a broker's certificate."),
+        "PEM file of the authorities that may have signed an amqps:// broker's certificate. Not set: those that the \
+         system trusts (/etc/ssl/certs/ca-certificates.crt or what other distributions have instead). Read at the \
+         start, as are amqps_cert and amqps_key; a file that cannot be used stops it."),
     text_row(c"amqps_cert", None, |b, v| put_some(&mut b.config.tls.cert, v),
         "PEM file of the client certificate; used together with amqps_key."),
     text_row(c"amqps_key", None, |b, v| put_some(&mut b.config.tls.key, v),
         "PEM file of the client certificate's key."),
     switch_row(c"amqps_verify_peer", true, |b, on| b.config.tls.verify_peer = on,
-        "Check the chain of a broker's certificate."),
+        "Check that a broker's certificate is signed by a trusted authority and in date. 0: any certificate will do, \
+         also one that is signed by itself."),
     switch_row(c"amqps_verify_hostname", true, |b, on| b.config.tls.verify_hostname = on,
-        "Check the name in a broker's certificate."),
+        "Check that a broker's certificate (subjectAltName) is made out to the host of amqp_connection. Set both to 0 to \
+         accept whatever answers."),
 
     // The manager's loop.
     int(c"amqp_consumer_ack_loop_count", 20, COUNT, "acknowledgements", |b, n| b.config.ack_loop_count = n,
@@ -475,9 +476,6 @@ impl Builder {
         self.finish_notices();
         self.finish_brokers();
         let config = self.config;
-        if let Some(broker) = config.brokers.iter().find(|broker| broker.url.tls) {
-            return Err(ConfigError::NoTls(broker.url.to_string()));
-        }
         if config.reconnect_min > config.reconnect_max {
             let (min, max) = (config.reconnect_min.as_millis(), config.reconnect_max.as_millis());
             return Err(ConfigError::ReconnectOrder { min, max });
@@ -511,6 +509,14 @@ impl Builder {
         }
         let inert = PARAMS.iter().filter(|p| self.inert.contains(&p.name()));
         notices.extend(inert.filter_map(|p| Some(format!("{} is accepted and has no effect: {}", p.name(), p.inert?))));
+        let tls = &self.config.tls;
+        if tls.ca_cert.iter().chain(&tls.cert).chain(&tls.key).next().is_some()
+            && !self.connections.iter().any(|connection| connection.url.tls)
+        {
+            notices.push(
+                "amqps_ca_cert, amqps_cert and amqps_key have no effect: no amqp_connection is amqps://".to_owned(),
+            );
+        }
         if self.connections.is_empty() {
             notices.push("no amqp_connection is set: nothing can be published, queried or consumed".to_owned());
         }
@@ -535,6 +541,11 @@ fn zone_index(zones: &mut Vec<String>, name: String) -> usize {
 }
 
 impl Config {
+    /// Whether a broker is `amqps://`.
+    pub fn uses_tls(&self) -> bool {
+        self.brokers.iter().any(|broker| broker.url.tls)
+    }
+
     /// Name of the zone of broker `id`; empty for an id that no broker has.
     pub fn zone_of(&self, id: u32) -> &str {
         let broker = self.brokers.iter().find(|broker| broker.id == id);
@@ -699,11 +710,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tls_broker_is_refused_and_never_reached_in_plain_text() {
-        let mut builder = Builder::new();
-        builder.set("node_hostname", Value::Text("h")).unwrap();
-        builder.set("amqp_connection", Value::Text("amqps://voip:s3cret@mq")).unwrap();
-        assert_eq!(builder.finish().unwrap_err(), ConfigError::NoTls("mq:5671".to_owned()));
+    fn tls_files_without_a_tls_broker_give_a_notice() {
+        let file = ("amqps_ca_cert", Value::Text("/etc/ca.pem"));
+        let noticed = |url| {
+            let config = finished(&[file, ("amqp_connection", Value::Text(url))]);
+            config.notices.iter().any(|n| n.contains("amqps_ca_cert"))
+        };
+        assert!(noticed("amqp://mq") && !noticed("amqps://mq"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::error::{Context, Error, Result, last_lines};
 use crate::ports::Port;
 use crate::process::{Group, cpu, program, wait_until};
 use crate::rundir::RunDir;
+use crate::tls::{Authority, Identity};
 
 /// The server's own folder of the Debian package. The scripts in `/usr/sbin` insist on root or the user `rabbitmq`.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
@@ -39,6 +40,8 @@ pub struct Broker {
     dir: RunDir,
     node: String,
     amqp: Port,
+    /// Of the listeners that were opened later.
+    further: Vec<Port>,
     distribution: Port,
     startup: Duration,
 }
@@ -91,7 +94,7 @@ impl Broker {
         write_configuration(&dir, &amqp)?;
         // By address: a minimal system has no name for itself, not even localhost.
         let node = format!("rig-{}@127.0.0.1", amqp.number());
-        Ok(Self { server: None, mapper, dir, node, amqp, distribution, startup: Duration::ZERO })
+        Ok(Self { server: None, mapper, dir, node, amqp, further: Vec::new(), distribution, startup: Duration::ZERO })
     }
 
     /// The node's name, `rig-<port>@127.0.0.1`.
@@ -140,6 +143,33 @@ impl Broker {
     /// What goes into `modparam("kazoo", "amqp_connection", …)`.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}", self.port())
+    }
+
+    /// Opens one more listener, for TLS with `identity`, and returns its port on 127.0.0.1. With `clients`, only clients
+    /// with a certificate of that authority may log in. Gone when the server is stopped or killed.
+    pub fn listen_tls(&mut self, identity: &Identity, clients: Option<&Authority>) -> Result<u16> {
+        let port = Port::lease()?;
+        let mut options = format!("{{certfile,{:?}}},{{keyfile,{:?}}}", identity.cert, identity.key);
+        options += &match clients {
+            None => ",{verify,verify_none}".to_string(),
+            Some(authority) => {
+                format!(",{{cacertfile,{:?}}},{{verify,verify_peer}},{{fail_if_no_peer_cert,true}}", authority.file())
+            }
+        };
+        let number = port.number();
+        let listen = format!("rabbit_networking:start_ssl_listener({{\"127.0.0.1\",{number}}},[{options}],2)");
+        self.ctl(&["eval", &format!("{{ok,_}} = application:ensure_all_started(ssl), {listen}.")])?;
+        self.further.push(port);
+        Ok(number)
+    }
+
+    /// Opens one more listener on `[::1]` and returns its port. Gone when the server is stopped or killed.
+    pub fn listen_ipv6(&mut self) -> Result<u16> {
+        let port = Port::lease()?;
+        let number = port.number();
+        self.ctl(&["eval", &format!("rabbit_networking:start_tcp_listener({{\"::1\",{number}}},2).")])?;
+        self.further.push(port);
+        Ok(number)
     }
 
     /// Stops the server in order, as an operator would: everything durable is written.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Broker`] | a private RabbitMQ that can be stopped, killed, frozen and started again |
 //! | [`Cluster`] | several of them that share queues |
+//! | [`Authority`] | certificates for its TLS listeners |
 //! | [`Kamailio`] | a Kamailio with the module under test; [`SipClient`] sends it single requests, [`Sipp`] many, [`Phone`] is called |
 //! | [`Database`] | SQLite, PostgreSQL or MariaDB with the tables of Kamailio's presence module |
 //! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
@@ -31,6 +32,7 @@ mod sip;
 mod sipp;
 #[cfg(target_arch = "x86_64")]
 mod steps;
+mod tls;
 
 pub use broker::Broker;
 pub use bus::{
@@ -48,3 +50,4 @@ pub use sip::{Posted, Request, Response, SipClient};
 pub use sipp::{AnswerTime, Percentiles, Sipp, SippReport, SippRun};
 #[cfg(target_arch = "x86_64")]
 pub use steps::{Locked, LockedCounts, locked_instructions};
+pub use tls::{Authority, Identity};

@@ -20,6 +20,7 @@ use crate::bus::Shared;
 use crate::config::{self, Config};
 use crate::host::process::{self, Forked};
 use crate::host::{log, message, route};
+use crate::manager::tls::ClientTls;
 use crate::{consumer, script};
 
 /// Why the server does not start with this module.
@@ -37,6 +38,8 @@ impl StartError {
 const MOD_INIT_EVENT: &std::ffi::CStr = c"kazoo:mod-init";
 
 static SHARED: OnceLock<&'static Shared> = OnceLock::new();
+/// Set when a broker is `amqps://`.
+static TLS: OnceLock<ClientTls> = OnceLock::new();
 
 /// `mod_init`: the settings are complete, no other process exists.
 pub fn mod_init() -> Result<(), StartError> {
@@ -49,6 +52,10 @@ pub fn mod_init() -> Result<(), StartError> {
     script::presence::prepare(&config.presence).map_err(|e| StartError(format!("db_url: {e}")))?;
     if config.event_callback.is_some() && !route::kemi_is_loaded() {
         return Err(StartError::new("event_callback is set, but no KEMI engine is loaded (cfgengine)"));
+    }
+    if config.uses_tls() {
+        let tls = ClientTls::load(&config.tls).map_err(StartError::new)?;
+        TLS.get_or_init(|| tls);
     }
     // Supervisor, manager and consumers; only consumers follow changes of the run-time configuration.
     process::register(2 + config.consumers, config.consumers).map_err(StartError::new)?;
@@ -99,7 +106,7 @@ fn fork_processes(config: &'static Config) -> Result<(), StartError> {
     let main = nix::unistd::getpid();
     let supervisor = process::fork(process::PROC_NOCHLDINIT, c"kazoo supervisor", false).map_err(StartError::new)?;
     if supervisor == Forked::Child {
-        supervisor::run(config, shared, main);
+        supervisor::run(config, shared, TLS.get().cloned(), main);
     }
     for index in 0..config.consumers as usize {
         let consumer = process::fork(process::PROC_XWORKER, c"kazoo consumer", true).map_err(StartError::new)?;

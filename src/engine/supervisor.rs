@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::host::process::{self, Forked};
 use crate::host::{guard, log, plain};
 use crate::manager;
+use crate::manager::tls::ClientTls;
 
 /// Pause before the second manager in a row; doubles up to [`PAUSE_MAX`]. The first follows at once.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -36,6 +37,8 @@ const CLOSE_TIME: Duration = Duration::from_millis(2500);
 struct Supervisor {
     config: &'static Config,
     shared: &'static Shared,
+    /// For the manager; `None` without `amqps://` brokers.
+    tls: Option<ClientTls>,
     me: Pid,
     /// Row of the manager in Kamailio's process table.
     slot: Option<usize>,
@@ -48,7 +51,7 @@ struct Supervisor {
 /// Runs the process; does not return.
 ///
 /// `parent`: the process that forked this one.
-pub fn run(config: &'static Config, shared: &'static Shared, parent: Pid) -> ! {
+pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientTls>, parent: Pid) -> ! {
     let ended = guard::entry("supervisor", Err(nix::Error::UnknownErrno), || {
         process::config_init_without_updates();
         plain::block_signals()?;
@@ -60,6 +63,7 @@ pub fn run(config: &'static Config, shared: &'static Shared, parent: Pid) -> ! {
         let supervisor = Supervisor {
             config,
             shared,
+            tls,
             me: getpid(),
             slot: None,
             manager: None,
@@ -143,7 +147,7 @@ impl Supervisor {
                 return Ok(());
             }
             plain::close_descriptors(&self.shared.eventfds());
-            manager::run::run(self.config, self.shared, manager::log::Log(manager_line))
+            manager::run::run(self.config, self.shared, self.tls.clone(), manager::log::Log(manager_line))
         });
         if let Err(error) = &ended {
             log::error!("AMQP manager ends: {error}");

@@ -16,6 +16,7 @@
 //! | no recovery | `links` |
 
 use std::future::Future;
+use std::net::Ipv6Addr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -28,10 +29,12 @@ use amqprs::channel::{
 };
 use amqprs::connection::OpenConnectionArguments;
 use amqprs::consumer::AsyncConsumer;
+use amqprs::tls::TlsAdaptor;
 use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Deliver, FieldTable, FieldValue, Nack, Return};
 use async_trait::async_trait;
 
 use super::inbox::{Confirm, Event, Inbox, Incoming};
+use super::tls::{ClientTls, hint};
 use super::tracker::Settle;
 use crate::bus::clock::unix_seconds;
 use crate::bus::subscription::{Exchange, Queue};
@@ -66,14 +69,24 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects and logs in. The error text is fit for the log: it holds no password.
-    pub async fn open(url: &BrokerUrl, name: &str, heartbeat: Duration) -> Result<Self, String> {
+    ///
+    /// `tls` is for `amqps://` brokers.
+    pub async fn open(
+        url: &BrokerUrl,
+        tls: Option<&ClientTls>,
+        name: &str,
+        heartbeat: Duration,
+    ) -> Result<Self, String> {
         let heartbeat = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX).max(MIN_HEARTBEAT_S);
-        let args = OpenConnectionArguments::new(&url.host, url.port, &url.user, url.password.expose())
-            .virtual_host(&url.vhost)
-            .connection_name(name)
-            .heartbeat(heartbeat)
-            .finish();
-        let connection = amqprs::connection::Connection::open(&args).await.map_err(|e| e.to_string())?;
+        let mut args = OpenConnectionArguments::new(&host(url), url.port, &url.user, url.password.expose());
+        args.virtual_host(&url.vhost).connection_name(name).heartbeat(heartbeat);
+        if url.tls {
+            // Never in plain text: that would betray the password.
+            let tls = tls.ok_or("TLS is not set up")?;
+            args.tls_adaptor(TlsAdaptor::new(tls.connector(), url.host.clone()));
+        }
+        let opened = amqprs::connection::Connection::open(&args).await;
+        let connection = opened.map_err(|e| format!("{e}{}", if url.tls { hint(&e.to_string()) } else { "" }))?;
         // Without a callback the library still works; it only has nobody to tell about a close.
         let _ = connection.register_callback(Quiet).await;
         Ok(Self(connection))
@@ -252,6 +265,12 @@ fn header_table(headers: Vec<(String, String)>) -> FieldTable {
         }
     }
     table
+}
+
+/// The host as the library wants it, which puts `:port` behind it. An address with a zone (`fe80::1%eth0`) is resolved
+/// as it stands.
+fn host(url: &BrokerUrl) -> String {
+    if url.host.parse::<Ipv6Addr>().is_ok() { format!("[{}]", url.host) } else { url.host.clone() }
 }
 
 /// Checks the limit of an AMQP short string before the library panics on it.

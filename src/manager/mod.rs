@@ -25,6 +25,7 @@
 //! | `tracker` | delivery tags of one channel that wait for an acknowledgement |
 //! | `dispatch` | which consumer process gets a message |
 //! | `inbox` | what the client library's tasks report to the loop |
+//! | `tls` | `amqps://`: files read at the start, certificates checked |
 //! | `amqp` | the client library: the only file that names it, with its traps |
 //! | `wake` | the manager's eventfd in the runtime |
 //! | `log` | lines for the server's log, storms throttled |
@@ -43,6 +44,7 @@ mod resumes;
 pub mod run;
 mod session;
 mod subscriptions;
+pub mod tls;
 mod tracker;
 mod turn;
 mod wake;

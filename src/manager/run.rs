@@ -9,24 +9,32 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::log::Log;
+use super::tls::ClientTls;
 use super::turn::{LIBRARY_PANICKED, Manager};
 use crate::bus::{ManagerPort, Shared};
 use crate::config::Config;
 
 /// Runs until SIGTERM and drains the outbox. The result is for the process's exit code.
-pub fn run(config: &'static Config, shared: &'static Shared, log: Log) -> Result<(), String> {
+///
+/// `tls`: what was read for `amqps://` brokers, if there are any.
+pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientTls>, log: Log) -> Result<(), String> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
     log_panics(log);
-    let result = runtime.block_on(serve(config, shared, log));
+    let result = runtime.block_on(serve(config, shared, tls, log));
     // Tasks of the client library may wait for a broker that never answers.
     runtime.shutdown_timeout(Duration::ZERO);
     result
 }
 
-async fn serve(config: &'static Config, shared: &'static Shared, log: Log) -> Result<(), String> {
+async fn serve(
+    config: &'static Config,
+    shared: &'static Shared,
+    tls: Option<ClientTls>,
+    log: Log,
+) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("no signal handler: {e}"))?;
     let port = ManagerPort::attach(shared).map_err(|e| e.to_string())?;
-    let mut manager = Manager::new(config, port, log)?;
+    let mut manager = Manager::new(config, port, tls, log)?;
     loop {
         tokio::select! {
             biased;

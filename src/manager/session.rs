@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::amqp::{Channel, Connection, Source};
 use super::inbox::{Event, Inbox};
 use super::outbox::{InFlight, RecordId};
+use super::tls::ClientTls;
 use crate::bus::Shared;
 use crate::bus::clock::now_ns;
 use crate::bus::subscription::{Exchange, Queue, Subscription};
@@ -37,6 +38,8 @@ pub struct Setup {
     pub config: &'static Config,
     /// Epochs.
     pub shared: &'static Shared,
+    /// For `amqps://` brokers.
+    pub tls: Option<ClientTls>,
     /// Where to report.
     pub inbox: Inbox,
 }
@@ -121,7 +124,7 @@ impl Setup {
 
     async fn open(&self, broker: &Broker) -> Result<Opened, String> {
         let name = format!("kazoo@{}", self.config.node_hostname);
-        let connection = Connection::open(&broker.url, &name, self.config.heartbeat).await?;
+        let connection = Connection::open(&broker.url, self.tls.as_ref(), &name, self.config.heartbeat).await?;
         let replies = if broker.zone == 0 { Some(self.open_replies(&connection, broker.id).await?) } else { None };
         let publish = Some(self.open_publish(&connection).await?);
         let server_id = self.config.server_id(broker.id);

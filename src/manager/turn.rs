@@ -19,6 +19,7 @@ use super::queries::{Outcomes, Pending, Queries, Replies};
 use super::resumes::Resumes;
 use super::session::{PublishChannel, Setup, SetupError};
 use super::subscriptions::Subscriptions;
+use super::tls::ClientTls;
 use super::tracker::Settle;
 use super::wake::Wake;
 use crate::bus::clock::now_ns;
@@ -82,9 +83,9 @@ pub struct Manager {
 
 impl Manager {
     /// Takes the manager's ends. Inside the runtime.
-    pub fn new(config: &'static Config, port: ManagerPort, log: Log) -> Result<Self, String> {
+    pub fn new(config: &'static Config, port: ManagerPort, tls: Option<ClientTls>, log: Log) -> Result<Self, String> {
         let inbox = Inbox::default();
-        let setup = Setup { config, shared: port.shared, inbox: inbox.clone() };
+        let setup = Setup { config, shared: port.shared, tls, inbox: inbox.clone() };
         let was_up = port.row.get(Counter::Connects) > 0;
         let processes = port.processes.len();
         let consumers = port.consumers.len();
