@@ -16,7 +16,7 @@ pub use broker_url::{BrokerUrl, Connection, Secret, UrlError};
 pub use param::{IntKind, Kind, Param, ParamError, Value};
 use param::{inert_int, inert_text, int, int_unset, ring, switch_row, text_row};
 
-/// Longest `node_hostname`: the reply routing key `kamailio@HOST-<ID>-targeted-0` must fit AMQP's 255 bytes.
+/// Longest `node_hostname`: the reply routing key `kamailio@HOST-<ID>-targeted-I` must fit AMQP's 255 bytes.
 const MAX_NODE_HOSTNAME: usize = 200;
 /// Seconds that the AMQP client library uses when no heartbeat is asked for; it cannot go without.
 const LIBRARY_HEARTBEAT_S: u32 = 60;
@@ -557,9 +557,15 @@ impl Config {
         format!("kamailio@{}", self.node_hostname)
     }
 
-    /// Reply routing key of broker `id`, which outgoing messages carry as `Server-ID`.
-    pub fn server_id(&self, id: u32) -> String {
-        format!("{}-<{id}>-targeted-0", self.node())
+    /// Name of reply queue number `index` at broker `id`. One is used; the others are for servers that were given the
+    /// same name by mistake.
+    pub fn reply_queue(&self, id: u32, index: u32) -> String {
+        format!("{}-<{id}-{index}>", self.node())
+    }
+
+    /// Routing key of that queue, which outgoing messages carry as `Server-ID`.
+    pub fn server_id(&self, id: u32, index: u32) -> String {
+        format!("{}-<{id}>-targeted-{index}", self.node())
     }
 }
 
@@ -697,7 +703,8 @@ mod tests {
         let brokers: Vec<_> = config.brokers.iter().map(|b| (b.id, b.zone, b.url.host.as_str())).collect();
         assert_eq!(brokers, [(1, 0, "a"), (2, 1, "b"), (3, 0, "c")]);
         assert_eq!((config.zone_of(2), config.zone_of(9)), ("east", ""));
-        assert_eq!(config.server_id(2), "kamailio@sip.test-<2>-targeted-0");
+        assert_eq!(config.server_id(2, 0), "kamailio@sip.test-<2>-targeted-0");
+        assert_eq!(config.reply_queue(2, 1), "kamailio@sip.test-<2-1>");
     }
 
     #[test]

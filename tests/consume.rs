@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::{
-    LONG, PATIENCE, broker, complaints, exactly, kamailio, stat, stats, still_well, tail, until_connected,
-    until_logged, until_queue, until_stat,
+    LONG, PATIENCE, broker, complaints, exactly, kamailio, logged, publish_queued, publish_routed, reports, stat,
+    stats, still_well, tail, until_connected, until_logged, until_queue, until_stat,
 };
 use rig::{Broker, Exchange, Flood, Kamailio, Message, Signal, Sink, wait_until};
 use serde_json::{Value, json};
@@ -34,18 +34,6 @@ fn start(name: &str, broker: &Broker, routes: &str, adjust: impl FnOnce(rig::Bui
     kamailio
 }
 
-/// Publishes to the exchange; tried again until something is bound there.
-fn publish_routed(broker: &Broker, exchange: &str, key: &str, body: &str) {
-    let message = Message::new(exchange, key, body);
-    Flood::start(broker.client(), 1, 0, move |_| message.clone()).unwrap().wait(PATIENCE).unwrap();
-}
-
-/// Publishes straight into a queue.
-fn publish_queued(broker: &Broker, queue: &str, bodies: impl IntoIterator<Item = impl Into<Vec<u8>>>) {
-    let messages: Vec<_> = bodies.into_iter().map(|body| Message::new("", queue, body).persistent()).collect();
-    broker.client().publish(&messages).unwrap();
-}
-
 /// `(ready, unacknowledged)` as the broker counts them.
 fn held(broker: &Broker, queue: &str) -> (u64, u64) {
     let list = broker.ctl(&["list_queues", "name", "messages_ready", "messages_unacknowledged"]).unwrap();
@@ -61,21 +49,6 @@ fn until_held(broker: &Broker, queue: &str, expected: (u64, u64)) {
         last == expected
     });
     assert!(reached, "ready and unacknowledged in {queue}: {last:?}, expected {expected:?}");
-}
-
-/// What the event routes logged after `marker`, in order of the log.
-fn logged(kamailio: &Kamailio, marker: &str) -> Vec<String> {
-    let after = |line: &String| line.split_once(marker).map(|(_, rest)| rest.trim().to_string());
-    kamailio.log_lines(marker).iter().filter_map(after).collect()
-}
-
-/// Waits for `count` reports and returns them.
-fn reports(kamailio: &Kamailio, marker: &str, count: usize) -> Vec<String> {
-    let came = wait_until(PATIENCE, || logged(kamailio, marker).len() >= count);
-    assert!(came, "{count} reports {marker:?} expected\n{}", tail(kamailio));
-    let reports = logged(kamailio, marker);
-    assert_eq!(reports.len(), count, "{reports:?}");
-    reports
 }
 
 const LOOKUP: &str = r##"

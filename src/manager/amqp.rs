@@ -59,7 +59,13 @@ pub struct Broken;
 
 /// One TCP connection to a broker.
 #[derive(Clone)]
-pub struct Connection(amqprs::connection::Connection);
+pub struct Connection {
+    inner: amqprs::connection::Connection,
+    closed: CloseReason,
+}
+
+/// The broker's own words when it closed a connection: code and text.
+type CloseReason = Arc<Mutex<Option<String>>>;
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -87,20 +93,28 @@ impl Connection {
         }
         let opened = amqprs::connection::Connection::open(&args).await;
         let connection = opened.map_err(|e| format!("{e}{}", if url.tls { hint(&e.to_string()) } else { "" }))?;
+        let closed = CloseReason::default();
         // Without a callback the library still works; it only has nobody to tell about a close.
-        let _ = connection.register_callback(Quiet).await;
-        Ok(Self(connection))
+        let _ = connection.register_callback(CloseNote(Arc::clone(&closed))).await;
+        Ok(Self { inner: connection, closed })
     }
 
-    /// Returns when the connection is gone; true if it broke, false if it was closed.
-    pub async fn lost(&self) -> bool {
+    /// Returns when the connection is gone, and says why.
+    pub async fn lost(&self) -> String {
         // The library tells those who listen, once; one thread, so nothing comes between this look and the listening.
-        !self.0.is_open() || self.0.listen_network_io_failure().await
+        let broke = !self.inner.is_open() || self.inner.listen_network_io_failure().await;
+        self.close_reason().unwrap_or_else(|| if broke { "connection broke" } else { "closed" }.to_owned())
+    }
+
+    /// What the broker said when it closed the connection; `None` if it did not.
+    pub fn close_reason(&self) -> Option<String> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.as_ref().map(|reason| format!("closed by the broker: {reason}"))
     }
 
     /// Opens a channel. `epoch` names it in everything that it reports to `inbox`.
     pub async fn channel(&self, epoch: u64, inbox: &Inbox) -> Result<Channel, String> {
-        let inner = self.0.open_channel(None).await.map_err(|e| e.to_string())?;
+        let inner = self.inner.open_channel(None).await.map_err(|e| e.to_string())?;
         let closed = Arc::new(Mutex::new(None));
         let callback = Callback { epoch, inbox: inbox.clone(), closed: Arc::clone(&closed) };
         inner.register_callback(callback).await.map_err(|e| e.to_string())?;
@@ -109,7 +123,7 @@ impl Connection {
 
     /// Says goodbye to the broker. Bound it: a frozen broker never answers.
     pub async fn close(self) {
-        let _ = self.0.close().await;
+        let _ = self.inner.close().await;
     }
 }
 
@@ -199,14 +213,14 @@ impl Channel {
         self.inner.exchange_bind(args).await.map_err(|e| self.reason(&e))
     }
 
-    /// Declares a queue; returns its name and the messages that wait in it.
-    pub async fn declare_queue(&self, queue: &Queue) -> Result<(String, u32), String> {
+    /// Declares a queue, or checks it if passive.
+    pub async fn declare_queue(&self, queue: &Queue) -> Result<Declared, String> {
         short("queue", &queue.name)?;
         let mut args = QueueDeclareArguments::new(&queue.name);
         args.passive(queue.passive).durable(queue.durable).exclusive(queue.exclusive).auto_delete(queue.auto_delete);
         match self.inner.queue_declare(args.finish()).await {
-            Ok(Some((name, messages, _))) => Ok((name, messages)),
-            Ok(None) => Ok((queue.name.clone(), 0)),
+            Ok(Some((name, messages, consumers))) => Ok(Declared { name, messages, consumers }),
+            Ok(None) => Ok(Declared { name: queue.name.clone(), messages: 0, consumers: 0 }),
             Err(e) => Err(self.reason(&e)),
         }
     }
@@ -218,10 +232,11 @@ impl Channel {
         self.inner.queue_bind(args).await.map_err(|e| self.reason(&e))
     }
 
-    /// Starts to consume; messages go to `inbox` as replies or as deliveries.
+    /// Starts to consume; messages go to `inbox` as replies or as deliveries. The reply queue is consumed exclusively.
     pub async fn consume(&self, queue: &str, source: Source, inbox: &Inbox) -> Result<(), String> {
         let consumer = Intake { epoch: self.epoch, source, inbox: inbox.clone() };
-        let args = BasicConsumeArguments::new(queue, "").manual_ack(true).finish();
+        let exclusive = source == Source::Replies;
+        let args = BasicConsumeArguments::new(queue, "").manual_ack(true).exclusive(exclusive).finish();
         self.inner.basic_consume(consumer, args).await.map(|_| ()).map_err(|e| self.reason(&e))
     }
 
@@ -242,6 +257,17 @@ impl Channel {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         closed.as_ref().map_or_else(|| error.to_string(), |c| format!("{} {}", c.code, c.text))
     }
+}
+
+/// A queue as the broker describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declared {
+    /// Its name, which the broker chose if none was given.
+    pub name: String,
+    /// Messages that wait in it.
+    pub messages: u32,
+    /// How many consume it.
+    pub consumers: u32,
 }
 
 /// Which queue a consumer serves.
@@ -353,12 +379,14 @@ impl ChannelCallback for Callback {
     async fn publish_return(&mut self, _: &amqprs::channel::Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
 }
 
-/// Connection callbacks: nothing to do, [`Connection::lost`] tells what matters.
-struct Quiet;
+/// Keeps why the broker closed a connection, for [`Connection::lost`].
+struct CloseNote(CloseReason);
 
 #[async_trait]
-impl ConnectionCallback for Quiet {
-    async fn close(&mut self, _: &amqprs::connection::Connection, _: Close) -> Result<(), amqprs::error::Error> {
+impl ConnectionCallback for CloseNote {
+    async fn close(&mut self, _: &amqprs::connection::Connection, close: Close) -> Result<(), amqprs::error::Error> {
+        let reason = format!("{} {}", close.reply_code(), close.reply_text());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         Ok(())
     }
 

@@ -50,13 +50,15 @@ pub enum Event {
     /// A connection attempt ended. The reason is fit for the log.
     Opened { broker: usize, result: Result<Box<Opened>, SetupError> },
     /// A connection is gone.
-    Lost { session: u64, why: &'static str },
+    Lost { session: u64, why: String },
     /// The broker closed a channel.
     ChannelClosed { epoch: u64, close: ChannelClose },
     /// The broker cancelled a consumer: its queue was deleted or moved.
     Cancelled { epoch: u64 },
     /// A subscription was declared, or was refused.
     Subscribed { session: u64, index: usize, result: Result<Box<Subscribed>, SetupError> },
+    /// Another server has the same name: it consumes a reply queue that would be ours.
+    Namesake { session: u64 },
     /// A new publish channel in place of a closed one.
     PublishChannel { session: u64, result: Result<PublishChannel, SetupError> },
 }

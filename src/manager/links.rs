@@ -67,12 +67,20 @@ impl Links {
         self.links[index].reconnected
     }
 
-    /// Starts the attempts that are due.
+    /// Starts the attempts to connect that are due, and the looks for another server of the same name.
     pub fn tick(&mut self, now_ns: u64) {
         for (index, link) in self.links.iter_mut().enumerate() {
-            if matches!(link.state, State::Down { retry_ns } if retry_ns <= now_ns) {
-                link.state = State::Connecting;
-                self.setup.connect(index);
+            match &mut link.state {
+                State::Down { retry_ns } if *retry_ns <= now_ns => {
+                    link.state = State::Connecting;
+                    self.setup.connect(index);
+                }
+                State::Up(opened) if opened.namesake_check_ns.is_some_and(|due| due <= now_ns) => {
+                    opened.namesake_check_ns = None;
+                    let id = self.setup.config.brokers[index].id;
+                    self.setup.look_for_namesake(opened.session, opened.connection.clone(), id, opened.reply_index);
+                }
+                _ => {}
             }
         }
     }
@@ -80,6 +88,18 @@ impl Links {
     /// Whether the first connection attempt of this manager still runs.
     pub fn is_starting(&self) -> bool {
         !self.tried && !self.links.is_empty()
+    }
+
+    /// Another server has this one's name at the broker of `session`.
+    pub fn namesake(&mut self, session: u64) {
+        let Some((index, opened)) = self.session(session) else { return };
+        let own = opened.reply_index;
+        let host = &self.setup.config.node_hostname;
+        self.log.error(format_args!(
+            "broker {}: another server uses the node_hostname \"{host}\"; give each server a name of its own. Answers \
+             still reach the server that asked, this one has reply queue {own}",
+            self.name(index)
+        ));
     }
 
     /// Whether a broker of the primary zone is connected, ready or about to be.
@@ -112,6 +132,13 @@ impl Links {
                 let waited =
                     if link.failures > 0 { format!(" after {} attempts", link.failures + 1) } else { String::new() };
                 self.log.info(format_args!("broker {name} connected{waited}"));
+                if opened.reply_index > 0 {
+                    self.log.info(format_args!(
+                        "broker {name}: reply queue {} is used instead of 0, which has a consumer already: a connection \
+                         of this server that the broker does not miss yet, or another server with the same node_hostname",
+                        opened.reply_index
+                    ));
+                }
                 link.state = State::Up(opened);
                 link.failures = 0;
                 link.reconnected = std::mem::replace(&mut link.was_up, true);
@@ -182,7 +209,7 @@ impl Links {
 
     /// The session whose reply channel has `epoch`, with its broker's index.
     pub fn by_reply_epoch(&self, epoch: u64) -> Option<(usize, &Opened)> {
-        self.up().find(|(_, o)| o.replies.as_ref().is_some_and(|channel| channel.epoch() == epoch))
+        self.up().find(|(_, o)| o.replies.epoch() == epoch)
     }
 
     /// The session whose publish channel has `epoch`, with its broker's index.

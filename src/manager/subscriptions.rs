@@ -248,6 +248,6 @@ impl Subscriptions {
         }
         let Some(subscription) = self.get(index).cloned() else { return };
         self.states.insert((opened.session, index), State::Declaring { after_ns });
-        self.setup.subscribe(opened.session, opened.connection.clone(), index, subscription);
+        self.setup.subscribe((opened.session, broker), opened.connection.clone(), index, subscription);
     }
 }

@@ -404,9 +404,9 @@ impl Manager {
     }
 
     fn acknowledge_replies(&mut self, epoch: u64, tag: u64) {
-        if let Some(channel) = self.links.by_reply_epoch(epoch).and_then(|(_, o)| o.replies.as_ref()) {
+        if let Some((_, opened)) = self.links.by_reply_epoch(epoch) {
             // A broken channel reports itself; its answers are lost with it.
-            let _ = channel.settle(Settle { tag, multiple: true, verdict: Verdict::Ack });
+            let _ = opened.replies.settle(Settle { tag, multiple: true, verdict: Verdict::Ack });
         }
     }
 
@@ -457,7 +457,8 @@ impl Manager {
                     self.next_tick_ns = now_ns;
                 }
             }
-            Event::Lost { session, why } => self.session_lost(session, why, now_ns),
+            Event::Lost { session, why } => self.session_lost(session, &why, now_ns),
+            Event::Namesake { session } => self.links.namesake(session),
             Event::ChannelClosed { epoch, close } => self.channel_closed(epoch, &close, now_ns),
             Event::Cancelled { epoch } => self.consumer_cancelled(epoch, now_ns),
             Event::Subscribed { session, index, result } => {

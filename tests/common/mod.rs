@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rig::{Arrived, Broker, Exchange, Kamailio, Queue, Response, Signal, Sink, SipClient, wait_until};
+use rig::{Arrived, Broker, Exchange, Flood, Kamailio, Message, Queue, Response, Signal, Sink, SipClient, wait_until};
 
 /// Watchdog of a single step. Far longer than any step takes on two busy cores.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -84,6 +84,33 @@ pub fn until_logged(kamailio: &Kamailio, part: &str) {
 /// Waits until the broker has the queue, which the module declares when it is connected.
 pub fn until_queue(broker: &Broker, queue: &str) {
     assert!(wait_until(PATIENCE, || broker.count(queue).is_ok()), "queue {queue} was not declared");
+}
+
+/// Publishes to the exchange; tried again until something is bound there.
+pub fn publish_routed(broker: &Broker, exchange: &str, key: &str, body: &str) {
+    let message = Message::new(exchange, key, body);
+    Flood::start(broker.client(), 1, 0, move |_| message.clone()).unwrap().wait(PATIENCE).unwrap();
+}
+
+/// Publishes straight into a queue.
+pub fn publish_queued(broker: &Broker, queue: &str, bodies: impl IntoIterator<Item = impl Into<Vec<u8>>>) {
+    let messages: Vec<_> = bodies.into_iter().map(|body| Message::new("", queue, body).persistent()).collect();
+    broker.client().publish(&messages).unwrap();
+}
+
+/// What the event routes logged after `marker`, in order of the log.
+pub fn logged(kamailio: &Kamailio, marker: &str) -> Vec<String> {
+    let after = |line: &String| line.split_once(marker).map(|(_, rest)| rest.trim().to_string());
+    kamailio.log_lines(marker).iter().filter_map(after).collect()
+}
+
+/// Waits for `count` reports and returns them.
+pub fn reports(kamailio: &Kamailio, marker: &str, count: usize) -> Vec<String> {
+    let came = wait_until(PATIENCE, || logged(kamailio, marker).len() >= count);
+    assert!(came, "{count} reports {marker:?} expected\n{}", tail(kamailio));
+    let reports = logged(kamailio, marker);
+    assert_eq!(reports.len(), count, "{reports:?}");
+    reports
 }
 
 /// A client of this Kamailio.
