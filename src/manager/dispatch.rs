@@ -1,8 +1,15 @@
-//! Which consumer process gets a message: round-robin, or one sticky consumer while a backlog is drained.
+//! Which consumer process gets a message: round-robin, one sticky consumer while a backlog is drained, or, for a
+//! subscription with `consistent-worker`, the same one for the same key.
 //!
 //! A consumer whose ring is full is passed over. When all are full the message stays in the inbox, and the prefetch
-//! makes the broker wait. A message larger than a ring is sent in pieces while the consumer reads.
+//! makes the broker wait. A message that only one consumer may have is parked until that one has room, so that a slow
+//! consumer holds up nothing but its own keys; the prefetch bounds these too. A message larger than a ring is sent in
+//! pieces while the consumer reads.
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hasher};
+
+use super::inbox::Incoming;
 use crate::bus::ManagerPort;
 use crate::bus::port::Parcel;
 
@@ -24,6 +31,17 @@ impl Origin {
     pub const OWN: Self = Self { epoch: 0, tag: 0, ack_on_receipt: false, redelivered: false };
 }
 
+/// How the consumer of a message was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Round-robin.
+    Turn,
+    /// All of a backlog to one.
+    Sticky,
+    /// By the message's key.
+    Key,
+}
+
 /// Hands messages to consumers.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -32,13 +50,29 @@ pub struct Dispatch {
     sticky: Option<usize>,
     /// By consumer: a message of which only a part is in the ring.
     unfinished: Vec<Option<(Parcel, Origin)>>,
+    /// By consumer: messages that only it may have and that it has no room for.
+    parked: Vec<VecDeque<Incoming>>,
     rung: Vec<bool>,
+}
+
+/// The consumer, out of `count`, that gets all messages with this key. The same in every manager process.
+fn consistent(key: &[u8], count: usize) -> usize {
+    // Not RandomState: its keys differ from process to process.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(key);
+    usize::try_from(hasher.finish() % count.max(1) as u64).unwrap_or(0)
 }
 
 impl Dispatch {
     /// For `consumers` consumer processes.
     pub fn new(consumers: usize) -> Self {
-        Self { next: 0, sticky: None, unfinished: (0..consumers).map(|_| None).collect(), rung: vec![false; consumers] }
+        Self {
+            next: 0,
+            sticky: None,
+            unfinished: (0..consumers).map(|_| None).collect(),
+            parked: (0..consumers).map(|_| VecDeque::new()).collect(),
+            rung: vec![false; consumers],
+        }
     }
 
     /// Sends on what was begun; returns what became complete.
@@ -59,31 +93,57 @@ impl Dispatch {
     /// The consumer for the next message of `len` bytes; `None` when all that may have it are full.
     pub fn choose(&self, port: &ManagerPort, len: usize, sticky: bool) -> Option<usize> {
         let count = self.unfinished.len();
-        let free = |c: &usize| self.unfinished[*c].is_none() && port.consumers[*c].has_room(len);
+        let free = |c: &usize| self.is_free(port, *c, len);
         if sticky {
             return Some(self.sticky.unwrap_or(self.next % count)).filter(free);
         }
         (0..count).map(|i| (self.next + i) % count).find(free)
     }
 
-    /// Hands a message to `consumer`. True if it is completely in the ring.
+    fn is_free(&self, port: &ManagerPort, consumer: usize, len: usize) -> bool {
+        self.unfinished[consumer].is_none() && port.consumers[consumer].has_room(len)
+    }
+
+    /// Leaves `message` for the consumer that gets all messages with this key.
+    pub fn park(&mut self, key: &[u8], message: Incoming) {
+        let consumer = consistent(key, self.parked.len());
+        self.parked[consumer].push_back(message);
+    }
+
+    /// The next parked message whose consumer has room, with that consumer.
+    pub fn unpark(&mut self, port: &ManagerPort) -> Option<(usize, Incoming)> {
+        for consumer in 0..self.parked.len() {
+            let Some(message) = self.parked[consumer].front() else { continue };
+            if self.is_free(port, consumer, message.body.len()) {
+                return self.parked[consumer].pop_front().map(|message| (consumer, message));
+            }
+        }
+        None
+    }
+
+    /// Whether a message waits for its consumer.
+    pub fn has_parked(&self) -> bool {
+        self.parked.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Hands a message to `consumer`, which has room. True if it is completely in the ring.
     pub fn hand(
         &mut self,
         port: &mut ManagerPort,
         consumer: usize,
         mut parcel: Parcel,
         origin: Origin,
-        sticky: bool,
+        choice: Choice,
     ) -> bool {
         let done = port.consumers[consumer].send(&mut parcel);
         self.rung[consumer] = true;
         if !done {
             self.unfinished[consumer] = Some((parcel, origin));
         }
-        if sticky {
-            self.sticky = Some(consumer);
-        } else {
-            self.next = (consumer + 1) % self.unfinished.len();
+        match choice {
+            Choice::Turn => self.next = (consumer + 1) % self.unfinished.len(),
+            Choice::Sticky => self.sticky = Some(consumer),
+            Choice::Key => {}
         }
         done
     }
@@ -122,8 +182,9 @@ mod tests {
         let message = Delivery::local(DeliveryKind::LateReply, Vec::new());
         let mut hand = |sticky| {
             let consumer = dispatch.choose(&port, 0, sticky).unwrap();
+            let choice = if sticky { Choice::Sticky } else { Choice::Turn };
             let parcel = port.parcel(&message);
-            assert!(dispatch.hand(&mut port, consumer, parcel, Origin::OWN, sticky));
+            assert!(dispatch.hand(&mut port, consumer, parcel, Origin::OWN, choice));
             consumer
         };
         let backlog = hand(true);
@@ -139,10 +200,46 @@ mod tests {
         let message = Delivery::local(DeliveryKind::LateReply, vec![b'x'; 500]);
         while let Some(consumer) = dispatch.choose(&port, 500, true) {
             let parcel = port.parcel(&message);
-            dispatch.hand(&mut port, consumer, parcel, Origin::OWN, true);
+            dispatch.hand(&mut port, consumer, parcel, Origin::OWN, Choice::Sticky);
         }
         let full = dispatch.sticky.unwrap();
         assert_eq!(dispatch.choose(&port, 500, true), None);
         assert_eq!(dispatch.choose(&port, 500, false), Some(1 - full));
+    }
+
+    #[test]
+    fn keys_spread_over_any_number_of_consumers() {
+        for count in [1, 2, 3, 7, 256] {
+            let mut hits = vec![0; count];
+            (0..count * 100).for_each(|n| hits[consistent(format!("call-{n}").as_bytes(), count)] += 1);
+            assert!(hits.iter().all(|hits| (50..200).contains(hits)), "{count}: {hits:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_consumer_holds_up_its_own_keys_only() {
+        let mut port = ManagerPort::attach(test_block(4, 2)).unwrap();
+        let mut dispatch = Dispatch::new(2);
+        let key_of = |consumer| (0..).map(|n: u32| n.to_le_bytes()).find(|k| consistent(k, 2) == consumer).unwrap();
+        let message = |tag| Incoming {
+            epoch: 1,
+            tag,
+            redelivered: false,
+            exchange: String::new(),
+            routing_key: String::new(),
+            body: vec![b'x'; 500],
+            received_unix: 0,
+        };
+        let filler = Delivery::local(DeliveryKind::LateReply, vec![b'x'; 500]);
+        while dispatch.is_free(&port, 0, 500) {
+            let parcel = port.parcel(&filler);
+            dispatch.hand(&mut port, 0, parcel, Origin::OWN, Choice::Key);
+        }
+        for (tag, consumer) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
+            dispatch.park(&key_of(consumer), message(tag));
+        }
+        let passed = std::iter::from_fn(|| dispatch.unpark(&port)).map(|(c, m)| (c, m.tag)).collect::<Vec<_>>();
+        assert_eq!(passed, [(1, 2), (1, 4)], "in order, and none for the full one");
+        assert!(dispatch.has_parked());
     }
 }

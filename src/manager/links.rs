@@ -134,8 +134,9 @@ impl Links {
                 self.log.info(format_args!("broker {name} connected{waited}"));
                 if opened.reply_index > 0 {
                     self.log.info(format_args!(
-                        "broker {name}: reply queue {} is used instead of 0, which has a consumer already: a connection \
-                         of this server that the broker does not miss yet, or another server with the same node_hostname",
+                        "broker {name}: reply queue {} is used instead of 0, which has a consumer already: a \
+                         connection of this server that the broker does not miss yet, or another server with the \
+                         same node_hostname",
                         opened.reply_index
                     ));
                 }

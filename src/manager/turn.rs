@@ -4,13 +4,14 @@
 //! items of one kind are handled before the next kind has its turn. Work is announced by wake-ups, so an idle loop
 //! answers at once; the timeouts only bound how long it may sleep without looking, should a wake-up ever be lost.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::dispatch::{Dispatch, Origin};
+use super::dispatch::{Choice, Dispatch, Origin};
 use super::inbox::{Event, Inbox, Incoming};
 use super::links::Links;
 use super::log::Log;
@@ -27,6 +28,7 @@ use crate::bus::counters::Counter;
 use crate::bus::delivery::AckHandle;
 use crate::bus::layout::Flow;
 use crate::bus::reply::{Outcome, Reply};
+use crate::bus::subscription::Subscription;
 use crate::bus::{Delivery, DeliveryKind, ManagerPort, Verdict};
 use crate::config::Config;
 use crate::payload::top_level_string;
@@ -243,16 +245,20 @@ impl Manager {
                     break;
                 };
                 let parcel = self.port.resume_parcel(&resume);
-                self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, false);
+                self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, Choice::Turn);
+            } else if let Some((consumer, message)) = self.dispatch.unpark(&self.port) {
+                self.deliver(message, consumer, Choice::Key);
+                self.last_delivery_ns = now_ns;
             } else if let Some(event) = self.local.pop_front() {
                 let Some(consumer) = self.dispatch.choose(&self.port, event.body.len(), false) else {
                     self.local.push_front(event);
                     break;
                 };
                 let parcel = self.port.parcel(&event);
-                self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, false);
+                self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, Choice::Turn);
             } else {
                 let Some(message) = self.inbox.next_delivery() else { break };
+                let Some(message) = self.park_if_consistent(message) else { continue };
                 if !self.hand_out_one(message) {
                     break;
                 }
@@ -271,7 +277,6 @@ impl Manager {
             return true;
         };
         let sticky = self.config.single_consumer_on_reconnect && active.backlog > 0;
-        let (index, broker) = (active.index, active.broker);
         if message.body.len() > self.config.max_message_size {
             self.reject_oversized(&message);
             return true;
@@ -280,11 +285,41 @@ impl Manager {
             self.inbox.put_back(message);
             return false;
         };
+        self.take(&message);
+        self.deliver(message, consumer, if sticky { Choice::Sticky } else { Choice::Turn });
+        true
+    }
+
+    /// Leaves a message of a subscription with `consistent-worker` for its consumer; gives back any other.
+    fn park_if_consistent(&mut self, message: Incoming) -> Option<Incoming> {
+        let index = self.subscriptions.active(message.epoch).map(|active| active.index);
+        let subscription = index.and_then(|index| self.subscriptions.get(index)).filter(|s| s.consistent_worker);
+        let Some(subscription) = subscription.filter(|_| message.body.len() <= self.config.max_message_size) else {
+            return Some(message);
+        };
+        let key = consistent_key(subscription, &message);
+        self.take(&message);
+        self.dispatch.park(&key, message);
+        None
+    }
+
+    /// Notes that a message has left the inbox for good.
+    fn take(&mut self, message: &Incoming) {
         if let Some(active) = self.subscriptions.active(message.epoch) {
             active.backlog = active.backlog.saturating_sub(1);
         }
         self.subscriptions.delivered(message.epoch, message.tag);
-        let Some(subscription) = self.subscriptions.get(index).cloned() else { return true };
+    }
+
+    /// Puts a message into the ring of a consumer that has room.
+    fn deliver(&mut self, message: Incoming, consumer: usize, choice: Choice) {
+        let Some(active) = self.subscriptions.active(message.epoch) else {
+            // Its channel closed while it was parked: the broker delivers it again.
+            self.port.row.inc(Counter::StaleDeliveries);
+            return;
+        };
+        let (index, broker) = (active.index, active.broker);
+        let Some(subscription) = self.subscriptions.get(index).cloned() else { return };
         let ack_on_receipt = subscription.no_ack || !subscription.wait_for_consumer_ack;
         let (epoch, tag, redelivered) = (message.epoch, message.tag, message.redelivered);
         let origin = Origin { epoch, tag, ack_on_receipt, redelivered };
@@ -303,10 +338,9 @@ impl Manager {
             body: message.body,
         };
         let parcel = self.port.parcel(&delivery);
-        if self.dispatch.hand(&mut self.port, consumer, parcel, origin, sticky) {
+        if self.dispatch.hand(&mut self.port, consumer, parcel, origin, choice) {
             self.handed_out(origin);
         }
-        true
     }
 
     /// A message is completely in a consumer's ring.
@@ -557,7 +591,8 @@ impl Manager {
         self.queries.expire(now_ns);
         self.outcomes.resumes.expire(now_ns);
         let quiet = now_ns.saturating_sub(self.last_delivery_ns) >= self.config.waitframe_timeout.as_nanos() as u64;
-        if quiet && self.subscriptions.drains() && !self.inbox.has_delivery() {
+        let waiting = self.inbox.has_delivery() || self.dispatch.has_parked();
+        if quiet && self.subscriptions.drains() && !waiting {
             self.subscriptions.backlog_ended();
         }
         self.update_flow(now_ns);
@@ -643,6 +678,7 @@ impl Manager {
             || self.outcomes.replies.is_waiting(now_ns)
             || self.dispatch.is_unfinished()
             || self.inbox.has_delivery()
+            || self.dispatch.has_parked()
             || self.draining
             || self.subscriptions.drains()
             || self.publisher.is_pressing(&self.links);
@@ -660,4 +696,12 @@ impl Manager {
         };
         (&mut self.publisher, around)
     }
+}
+
+/// What decides which consumer gets a message of a subscription with `consistent-worker`: the payload field that
+/// `consistent-worker-key` names, else the routing key.
+fn consistent_key(subscription: &Subscription, message: &Incoming) -> Vec<u8> {
+    let field = subscription.consistent_worker_key.as_deref();
+    let text = field.and_then(|name| top_level_string(&message.body, name.as_bytes()).ok().flatten());
+    text.map_or_else(|| message.routing_key.clone().into_bytes(), Cow::into_owned)
 }
