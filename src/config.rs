@@ -236,7 +236,11 @@ pub const PARAMS: &[Param] = &[
         "Name of this server on the bus, unique among all servers. Mandatory. Part of the Node field, of the reply \
          queue's name and of Server-ID."),
     text_row(c"amqp_connection", None, add_connection,
-        "Adds one broker; may be given several times. The order inside a zone is the order of preference."),
+        "Adds one broker; may be given several times. The form is \
+         [zone=NAME;]amqp[s]://[user[:password]@][host][:port][/vhost]; kazoo:// is amqp://, an IPv6 address stands in \
+         brackets, and % codes stand for delimiters. Without zone= it belongs to the primary zone. Brokers are \
+         numbered from 1 over all zones in this order (see consumer:// keys and Server-ID), which is also the order of \
+         preference inside a zone."),
     text_row(c"amqp_primary_zone", Some("local"), |b, v| put(&mut b.primary_zone, v),
         "Name of the zone of brokers without a zone= prefix. Publishes and queries go to this zone."),
     text_row(c"app_name", Some("kamailio"), |b, v| put(&mut b.config.app_name, v),
@@ -298,8 +302,8 @@ pub const PARAMS: &[Param] = &[
         "Check that a broker's certificate is signed by a trusted authority and in date. 0: any certificate will do, \
          also one that is signed by itself."),
     switch_row(c"amqps_verify_hostname", true, |b, on| b.config.tls.verify_hostname = on,
-        "Check that a broker's certificate (subjectAltName) is made out to the host of amqp_connection. Set both to 0 to \
-         accept whatever answers."),
+        "Check that a broker's certificate (subjectAltName) is made out to the host of amqp_connection. Set both to 0 \
+         to accept whatever answers."),
 
     // The manager's loop.
     int(c"amqp_consumer_ack_loop_count", 20, COUNT, "acknowledgements", |b, n| b.config.ack_loop_count = n,
