@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo faults test unit e2e loom fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench clean
+.PHONY: all module packages headers install demo faults test unit e2e loom fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
 
 all: module
 
@@ -98,6 +98,11 @@ versions: packages
 
 bench: packages
 	$(CARGO) bench --package kazoo-shm
+	$(CARGO) bench --package kazoo --no-default-features --bench payload
+
+# Instructions of each hot path, against the recorded numbers.
+instructions: packages
+	@benches/instructions.sh
 
 clean:
 	cargo clean

@@ -8,18 +8,12 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::json::{Value, leading_int, write};
+use super::json::{self, Found, JsonError, Step, Value, leading_int, write};
 
 /// A path into a payload. Any length is fine: names are compared, never copied into buffers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path<'a> {
-    segments: Vec<Segment<'a>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Segment<'a> {
-    key: Cow<'a, [u8]>,
-    index: Option<i64>,
+    steps: Vec<Step<'a>>,
 }
 
 /// Why a path can name nothing. A lookup with such a path has the result "missing".
@@ -47,25 +41,24 @@ impl<'a> Path<'a> {
         let path = path.strip_suffix(b".").unwrap_or(path);
         let mut at = 0;
         let segments = path.split(|&byte| byte == b'.').map(|text| {
-            let segment = Segment::parse(text, at, escape);
+            let step = step(text, at, escape);
             at += text.len() + 1;
-            segment
+            step
         });
-        segments.collect::<Result<_, _>>().map(|segments| Self { segments })
+        segments.collect::<Result<_, _>>().map(|steps| Self { steps })
     }
 }
 
-impl<'a> Segment<'a> {
-    fn parse(text: &'a [u8], at: usize, escape: u8) -> Result<Self, PathError> {
-        let bracket = memchr(b'[', text);
-        match bracket {
-            Some(0) => return Err(PathError::NoName { at }),
-            None if text.is_empty() => return Err(PathError::EmptySegment { at }),
-            _ => {}
-        }
-        let key = &text[..bracket.unwrap_or(text.len())];
-        Ok(Self { key: unescape(key, escape), index: bracket.and_then(|open| index(&text[open + 1..])) })
+/// Reads the segment `text`, which starts at byte `at` of its path.
+fn step(text: &[u8], at: usize, escape: u8) -> Result<Step<'_>, PathError> {
+    let bracket = memchr(b'[', text);
+    match bracket {
+        Some(0) => return Err(PathError::NoName { at }),
+        None if text.is_empty() => return Err(PathError::EmptySegment { at }),
+        _ => {}
     }
+    let key = &text[..bracket.unwrap_or(text.len())];
+    Ok(Step { key: unescape(key, escape), index: bracket.and_then(|open| index(&text[open + 1..])) })
 }
 
 /// Puts a dot in the place of each escape character.
@@ -76,19 +69,19 @@ fn unescape(key: &[u8], escape: u8) -> Cow<'_, [u8]> {
     key.iter().map(|&byte| if byte == escape { b'.' } else { byte }).collect()
 }
 
-/// The index in `3]…`; text counts as 0, an empty index as none.
-fn index(after_bracket: &[u8]) -> Option<i64> {
+/// The index in `3]…`; text counts as 0, an empty index as none. A negative one names no element: no array is so long.
+fn index(after_bracket: &[u8]) -> Option<usize> {
     let end = memchr(b']', after_bracket).unwrap_or(after_bracket.len());
-    (end > 0).then(|| leading_int(&after_bracket[..end]))
+    (end > 0).then(|| usize::try_from(leading_int(&after_bracket[..end])).unwrap_or(usize::MAX))
 }
 
 /// Walks `path` from the top of a payload. `None` if a member is missing, an index is out of range or negative,
 /// or a value on the way is not an object. An index on something that is not an array is ignored.
 pub fn lookup<'v, 'a>(root: &'v Value<'a>, path: &Path<'_>) -> Option<&'v Value<'a>> {
-    path.segments.iter().try_fold(root, |value, segment| {
-        let value = value.get(&segment.key)?;
-        match (value, segment.index) {
-            (Value::Array(items), Some(index)) => items.get(usize::try_from(index).ok()?),
+    path.steps.iter().try_fold(root, |value, step| {
+        let value = value.get(&step.key)?;
+        match (value, step.index) {
+            (Value::Array(items), Some(index)) => items.get(index),
             _ => Some(value),
         }
     })
@@ -97,6 +90,43 @@ pub fn lookup<'v, 'a>(root: &'v Value<'a>, path: &Path<'_>) -> Option<&'v Value<
 /// [`Path::parse`] and [`lookup`] in one; a path that can name nothing finds nothing.
 pub fn find<'v, 'a>(root: &'v Value<'a>, path: &[u8], escape: u8) -> Option<&'v Value<'a>> {
     lookup(root, &Path::parse(path, escape).ok()?)
+}
+
+/// [`find`] and [`render`] in one pass over `text`, without a tree of it.
+pub fn find_text<'a>(text: &'a [u8], path: &[u8], escape: u8) -> Result<Option<Cow<'a, [u8]>>, JsonError> {
+    Ok(match steps_to(text, path, escape)? {
+        Some(Found::Scalar(scalar)) => scalar.text().map(until_nul),
+        Some(Found::Parts(parts)) => Some(Cow::Owned(Value::parse(parts)?.to_bytes())),
+        None => None,
+    })
+}
+
+/// [`find`] and [`count`] in one pass over `text`.
+pub fn find_count(text: &[u8], path: &[u8], escape: u8) -> Result<usize, JsonError> {
+    Ok(match steps_to(text, path, escape)? {
+        Some(Found::Parts(parts)) => count(Some(&Value::parse(parts)?)),
+        _ => 0,
+    })
+}
+
+/// A path that can name nothing finds nothing; the text is checked all the same.
+fn steps_to<'a>(text: &'a [u8], path: &[u8], escape: u8) -> Result<Option<Found<'a>>, JsonError> {
+    match Path::parse(path, escape) {
+        Ok(path) => json::find(text, &path.steps),
+        Err(_) => json::find(text, &[]).map(|_| None),
+    }
+}
+
+/// A script sees a text up to its first NUL.
+fn until_nul(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    match (memchr(0, &text), text) {
+        (None, text) => text,
+        (Some(end), Cow::Borrowed(text)) => Cow::Borrowed(&text[..end]),
+        (Some(end), Cow::Owned(mut text)) => {
+            text.truncate(end);
+            Cow::Owned(text)
+        }
+    }
 }
 
 /// A value as script text: a string's content up to an embedded NUL, a number's text, `true` or `false`, an
@@ -109,10 +139,7 @@ pub fn render<'v>(value: &'v Value<'_>) -> Option<Cow<'v, [u8]>> {
             write(value, &mut text);
             Some(Cow::Owned(text))
         }
-        scalar => scalar.scalar_text().map(|text| {
-            let end = memchr(0, text).unwrap_or(text.len());
-            Cow::Borrowed(&text[..end])
-        }),
+        scalar => scalar.scalar_text().map(|text| until_nul(Cow::Borrowed(text))),
     }
 }
 

@@ -3,11 +3,12 @@
 //! A missing path, a JSON null and a text that is not JSON give an empty text (0 for the count), not null: scripts
 //! written for the C module compare with `""`.
 
+use std::borrow::Cow;
+
 use crate::config;
 use crate::host::transformation::{Input, Name, Output};
-use crate::payload::Value;
 use crate::payload::encode::encode;
-use crate::payload::path::{count, find, render};
+use crate::payload::path::{find_count, find_text};
 
 /// The names inside the class `kz`; [`transform`] goes by their index.
 pub const NAMES: &[Name] = &[
@@ -23,19 +24,13 @@ pub fn transform(index: usize, input: Input<'_>, path: &[u8]) -> Option<Output> 
     match index {
         0 => Some(Output::Text(encode(text))),
         1 => {
-            let root = Value::parse(text).ok();
-            let value = root.as_ref().and_then(|root| at(root, path));
-            Some(Output::Text(value.and_then(render).map(|text| text.into_owned()).unwrap_or_default()))
+            let value = find_text(text, path, config::get().json_escape_char).ok().flatten();
+            Some(Output::Text(value.map(Cow::into_owned).unwrap_or_default()))
         }
         2 => {
-            let root = Value::parse(text).ok();
-            let items = count(root.as_ref().and_then(|root| at(root, path)));
+            let items = find_count(text, path, config::get().json_escape_char).unwrap_or(0);
             Some(Output::Int(i64::try_from(items).unwrap_or(i64::MAX)))
         }
         _ => None,
     }
-}
-
-fn at<'v, 'a>(root: &'v Value<'a>, path: &[u8]) -> Option<&'v Value<'a>> {
-    find(root, path, config::get().json_escape_char)
 }

@@ -12,6 +12,17 @@ pub struct JsonError {
     pub what: Cause,
 }
 
+/// Result inside the parser: one word for the error, so that the usual answer travels in registers.
+pub(super) type Read<T> = Result<T, Box<JsonError>>;
+
+impl JsonError {
+    /// For the parser's own results.
+    #[cold]
+    pub(super) fn boxed(at: usize, what: Cause) -> Box<Self> {
+        Box::new(Self { at, what })
+    }
+}
+
 /// What is wrong with a text that is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

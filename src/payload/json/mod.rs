@@ -28,21 +28,21 @@
 //! | `number` | which characters form a number, and its canonical text                        |
 //! | `text`   | a string token and its unescaped bytes                                        |
 //! | `parse`  | the grammar, once, for any kind of result                                     |
-//! | `peek`   | the grammar with one top-level member as the result: no tree                  |
+//! | `find`   | the grammar with the value that a path leads to as the result: no tree        |
 //! | `write`  | serialisation                                                                 |
 
 mod error;
+mod find;
 mod number;
 mod parse;
-mod peek;
 mod scan;
 mod text;
 mod value;
 mod write;
 
 pub use error::{Cause, JsonError};
+pub(super) use find::{Found, Step, find, member_text};
 pub use parse::MAX_DEPTH;
-pub(super) use peek::member_text;
 pub(super) use value::leading_int;
 pub use value::{Object, Value};
 pub(super) use write::write_object_noting;

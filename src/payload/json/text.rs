@@ -6,7 +6,7 @@ use memchr::memchr;
 
 /// The inside of a string whose escape sequences the scanner has checked.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
+pub(in crate::payload) struct Text<'a> {
     raw: &'a [u8],
     escaped: bool,
 }
@@ -20,6 +20,11 @@ impl<'a> Text<'a> {
     /// The string itself; borrowed unless it had escape sequences.
     pub(super) fn decode(self) -> Cow<'a, [u8]> {
         if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
+    }
+
+    /// Whether the string, taken as a member name, is `key`.
+    pub(super) fn is_key(&self, key: &[u8]) -> bool {
+        if self.escaped { *self.decode_key() == *key } else { self.raw == key }
     }
 
     /// The string as a member name, which ends at its first NUL (`\u0000`).

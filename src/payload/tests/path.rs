@@ -2,7 +2,7 @@
 
 use super::shown;
 use crate::payload::json::Value;
-use crate::payload::path::{Path, count, find, lookup, render};
+use crate::payload::path::{Path, count, find, find_text, lookup, render};
 
 const PAYLOAD: &[u8] = br#"{"x":[10,11,12],"s":"str","o":{"y":[1,2],"z":{"k":true}},"a.b":7,"n":null,"":5,"e":[],
     "f":1.50,"g":1e3,"big":99999999999999999999,"t":true,"u":false,"nul":"ab\u0000cd","esc":"a\"\/\nb",
@@ -74,6 +74,8 @@ fn a_path_finds_the_text_of_a_value() {
     for (path, expected) in LOOKUPS {
         let found = find(&payload, path.as_bytes(), b'%').and_then(render);
         assert_eq!(found.map(shown), expected.map(shown), "{path}");
+        let found = find_text(PAYLOAD, path.as_bytes(), b'%').unwrap();
+        assert_eq!(found.map(shown), expected.map(shown), "{path}, in one pass");
     }
 }
 

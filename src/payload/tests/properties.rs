@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::payload::encode::{ENCODED_BYTES, encode};
 use crate::payload::json::Value;
-use crate::payload::path::{find, render};
+use crate::payload::path::{count, find, find_count, find_text, render};
 use crate::payload::{Envelope, Origin, envelope, event, headers, inbound, top_level_string};
 
 /// Pieces that form JSON more often than chance would.
@@ -170,6 +170,22 @@ fn naive_encode(text: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
+    #[test]
+    fn one_pass_finds_what_the_tree_has(
+        text in prop_oneof![lenient(), soup()],
+        path in "(Msg-ID|a|x|)(\\[[0-3]?\\])?(\\.(a|x|Msg-ID)(\\[[0-3]\\])?){0,2}",
+    ) {
+        let path = path.as_bytes();
+        match Value::parse(&text) {
+            Ok(root) => {
+                let value = find(&root, path, b'%');
+                prop_assert_eq!(find_text(&text, path, b'%').unwrap(), value.and_then(render));
+                prop_assert_eq!(find_count(&text, path, b'%').unwrap(), count(value));
+            }
+            Err(error) => prop_assert_eq!(find_text(&text, path, b'%').unwrap_err(), error),
+        }
+    }
+
     #[test]
     fn any_bytes_are_survived(body in vec(any::<u8>(), 0..200)) {
         use_everything(&body);
