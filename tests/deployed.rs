@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 /// Every configuration of the folder.
 const ALL: &[&str] = &[
+    "event_callback",
     "event_routes",
     "mailing_list",
     "parameters",
@@ -45,6 +46,7 @@ fn deployed(name: &str, url: &str) -> rig::Builder {
         .config_file(file(&format!("{name}.cfg")))
         .substitute("MY_HOSTNAME", &hostname(name))
         .substitute("MY_AMQP_URL", url)
+        .substitute("MY_SCRIPT", &file(&format!("{name}.lua")).display().to_string())
         .define("MY_AMQP_MAX_CHANNELS", "25")
 }
 
@@ -139,6 +141,22 @@ fn event_routes_run_from_most_to_least_significant() {
         still_well(&mut kamailio);
         kamailio.stop().unwrap();
     }
+}
+
+#[test]
+fn event_callback_runs_instead_of_event_routes() {
+    let broker = broker();
+    let mut kamailio = start(deployed("event_callback", &broker.url()));
+    publish_routed(&broker, "events", "any.key", &json!({"Event-Category": "presence", "Event-Name": "update"}));
+    // The module's own event goes the same way.
+    let came = || {
+        let mut names = logged(&kamailio, "CALLBACK=");
+        names.sort();
+        names
+    };
+    assert!(wait_until(PATIENCE, || came().len() == 2), "{}", tail(&kamailio));
+    assert_eq!(came(), ["open", "update"]);
+    still_well(&mut kamailio);
 }
 
 #[test]
