@@ -242,15 +242,17 @@ pub const PARAMS: &[Param] = &[
          numbered from 1 over all zones in this order (see consumer:// keys and Server-ID), which is also the order of \
          preference inside a zone."),
     text_row(c"amqp_primary_zone", Some("local"), |b, v| put(&mut b.primary_zone, v),
-        "Name of the zone of brokers without a zone= prefix. Publishes and queries go to this zone."),
+        "Name of the zone of brokers without a zone= prefix. Publishes and queries go to this zone. May stand before \
+         or after amqp_connection."),
     text_row(c"app_name", Some("kamailio"), |b, v| put(&mut b.config.app_name, v),
         "Value of the App-Name field that is added to outgoing messages."),
 
     // Consumers and events.
     int(c"amqp_consumer_processes", 4, (1, 256), "processes", |b, n| b.processes = n,
-        "Number of processes that run event routes."),
+        "Number of processes that run event routes and the callbacks of kazoo_async_query."),
     int_unset(c"amqp_consumer_workers", (1, 256), "processes", |b, n| b.workers = Some(n),
-        "Older name of amqp_consumer_processes; takes precedence when both are set."),
+        "The same as amqp_consumer_processes, under the name that the C module has for it; takes precedence when \
+         both are set."),
     text_row(c"amqp_consumer_event_key", Some("Event-Category"), |b, v| put(&mut b.config.event_key, v),
         "Payload field that holds the first part of the event name."),
     text_row(c"amqp_consumer_event_subkey", Some("Event-Name"), |b, v| put(&mut b.config.event_subkey, v),
@@ -267,22 +269,25 @@ pub const PARAMS: &[Param] = &[
         "How long kazoo_publish may wait for room in the outbox while confirms move, so that a script loop runs at the \
          broker's speed. With no broker, or after a wait in which nothing moved, it does not wait."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
-        "Publish with delivery mode 2: durable queues keep the message over a restart of the broker."),
+        "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
+         every message to disk."),
     int(c"amqp_max_message_size", 16_777_216, (65_536, 134_217_728), "bytes",
         |b, n| b.config.max_message_size = n as usize,
-        "Largest message body, in both directions."),
+        "Largest message body, in both directions: a larger publish returns -4, a larger message from the bus is \
+         rejected."),
     int(c"amqp_query_timeout_sec", 2, SEC, "s", |b, n| b.times.query.sec = n,
-        "How long kazoo_query waits for the reply, seconds part."),
+        "How long a query waits for its answer, seconds part."),
     int(c"amqp_query_timeout_micro", 0, MICRO, "us", |b, n| b.times.query.micro = n,
-        "How long kazoo_query waits for the reply, microseconds part."),
+        "How long a query waits for its answer, microseconds part."),
     text_row(c"amqp_query_timeout_avp", None, set_query_timeout_avp,
-        "Variable that holds the timeout of one query in milliseconds; null, 0 or no number: the default is kept."),
+        "Variable that holds the timeout of one query in milliseconds, as a number or a text with a number, up to an \
+         hour. Read at each query; null, 0 or anything else: the default counts."),
 
     // Connections.
     int(c"amqp_connect_timeout_sec", 0, SEC, "s", |b, n| b.times.connect.sec = n,
-        "Limit of one connection attempt, seconds part."),
+        "Limit of one attempt to connect, seconds part. TLS, login and declarations have another 10 s."),
     int(c"amqp_connect_timeout_micro", 200_000, MICRO, "us", |b, n| b.times.connect.micro = n,
-        "Limit of one connection attempt, microseconds part."),
+        "Limit of one attempt to connect, microseconds part."),
     int(c"amqp_heartbeats", 10, (0, 3_600), "s", |b, n| b.heartbeats = n,
         "Heartbeat proposed to the brokers; a silent broker is given up after two of them. 0 leaves it to the client \
          library (60 s), 1 is raised to 2."),

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use common::broker;
 use page::{Example, Kind, examples};
-use rig::{Database, Engine, Kamailio};
-use stage::{Stage, configuration, whole};
+use rig::{Broker, Builder, Database, Engine, Kamailio};
+use stage::{Stage, configuration, named, whole};
 
 /// All pages that have examples.
 const PAGES: &[&str] = &[
@@ -25,6 +25,7 @@ const PAGES: &[&str] = &[
     "doc/events.md",
     "doc/subscriptions.md",
     "doc/presence.md",
+    "doc/kemi.md",
     "doc/monitoring.md",
 ];
 
@@ -64,8 +65,11 @@ fn kamailio_accepts_every_example() {
 fn perform(page: &str) {
     let examples = examples(page);
     let broker = broker();
-    let builder = configuration("examples", &examples, |params| params.has("run")).broker(&broker);
-    let mut stage = Stage::open(&broker, builder, &examples);
+    act(&broker, configuration("examples", &examples, |params| params.has("run")).broker(&broker), &examples);
+}
+
+fn act(broker: &Broker, builder: Builder, examples: &[Example]) {
+    let mut stage = Stage::open(broker, builder, examples);
     examples.iter().enumerate().for_each(|(number, example)| stage.perform(number, example));
     stage.close();
 }
@@ -78,9 +82,7 @@ fn perform_whole(page: &str) {
     let broker = broker();
     let database = Database::start(Engine::Sqlite).unwrap();
     let config = Config::new(&whole(&examples[0], &broker.url(), &database.url()));
-    let mut stage = Stage::open(&broker, Kamailio::builder().config_file(&config.0), &examples);
-    examples.iter().enumerate().for_each(|(number, example)| stage.perform(number, example));
-    stage.close();
+    act(&broker, Kamailio::builder().config_file(&config.0), &examples);
 }
 
 #[test]
@@ -116,6 +118,18 @@ fn subscriptions_do_what_their_examples_say() {
 #[test]
 fn the_presence_configuration_works() {
     perform_whole("doc/presence.md");
+}
+
+#[test]
+fn the_lua_script_works() {
+    let examples = examples("doc/kemi.md");
+    let script = examples.iter().find(|example| example.kind == Kind::Lua).unwrap();
+    let params: String = examples.iter().filter(|e| e.kind == Kind::Params).map(|e| e.text.as_str()).collect();
+    let file = Config::new(&script.text);
+    let broker = broker();
+    let engine = format!("modparam(\"app_lua\", \"load\", \"{}\")\ncfgengine \"lua\"\n", file.0.display());
+    let builder = named(common::kamailio("kemi").load("app_lua")).line(&params).line(&engine).routes("");
+    act(&broker, builder.broker(&broker), &examples);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! | `kamailio routes` | route blocks; `event_route[kazoo:mod-init]` may come several times in a page |
 //! | `kamailio script` | statements of a route; run for a request from `alice@example.com` |
 //! | `kamailio file` | a whole configuration |
+//! | `lua file` | a whole script in Lua |
 //! | `json message exchange=E key=K` | a message that an application sends |
 //! | `json answer exchange=E key=K` | what a service answers that listens there |
 //! | `json published exchange=E key=K`, `json published queue=Q` | what arrives there, at least these fields; `…` for any text |
@@ -23,6 +24,7 @@ pub enum Kind {
     Routes,
     Script,
     File,
+    Lua,
     Message,
     Answer,
     Published,
@@ -82,12 +84,13 @@ fn kind(words: &[String], place: &str) -> Option<Kind> {
         ("kamailio", "routes") => Kind::Routes,
         ("kamailio", "script") => Kind::Script,
         ("kamailio", "file") => Kind::File,
+        ("lua", "file") => Kind::Lua,
         ("json", "message") => Kind::Message,
         ("json", "answer") => Kind::Answer,
         ("json", "published") => Kind::Published,
         ("text", "output") => Kind::Output,
         // The next two would go untested.
-        ("kamailio", _) | ("", _) => panic!("{place}: the info string does not say what this is"),
+        ("kamailio" | "lua" | "", _) => panic!("{place}: the info string does not say what this is"),
         _ => return None,
     })
 }

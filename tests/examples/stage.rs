@@ -47,7 +47,12 @@ pub fn configuration(name: &str, examples: &[Example], with_params: impl Fn(&Exa
         start = format!("event_route[kazoo:mod-init] {{\n{start}}}\n");
     }
     let reply = "    sl_send_reply(\"200\", \"OK\");\n";
-    builder.modparam("node_hostname", HOSTNAME).routes(format!("{routes}{start}request_route {{\n{choice}{reply}}}\n"))
+    named(builder).routes(format!("{routes}{start}request_route {{\n{choice}{reply}}}\n"))
+}
+
+/// With the name that the server has in the manual.
+pub fn named(builder: Builder) -> Builder {
+    builder.modparam("node_hostname", HOSTNAME)
 }
 
 /// Takes `event_route[kazoo:mod-init]` out of route blocks and adds its statements to `start`: a configuration can
@@ -84,7 +89,7 @@ impl<'b> Stage<'b> {
         let services = examples.iter().filter(|e| e.kind == Kind::Answer).map(|e| service(broker, e)).collect();
         let kamailio = builder.start().unwrap();
         until_connected(&kamailio, 1);
-        let wanted = examples.iter().map(|e| e.text.matches("kazoo_subscribe(").count()).sum::<usize>();
+        let wanted = examples.iter().map(|e| e.text.matches("kazoo_subscribe").count()).sum::<usize>();
         let consuming = || kamailio.log_lines("consuming queue").len() >= wanted;
         assert!(wait_until(PATIENCE, consuming), "not all subscribed\n{}", tail(&kamailio));
         let sip = SipClient::new(kamailio.sip_port()).unwrap();
@@ -95,7 +100,7 @@ impl<'b> Stage<'b> {
     pub fn perform(&mut self, number: usize, example: &Example) {
         match example.kind {
             Kind::Script => self.request(&number.to_string()),
-            Kind::File => self.request("whole configuration"),
+            Kind::File | Kind::Lua => self.request("whole"),
             Kind::Message => self.send(example),
             Kind::Published => self.expect_message(example),
             Kind::Output => self.expect_lines(example),

@@ -26,6 +26,7 @@ const PLAN: &[Plan] = &[
     Plan::Rest("events.md"),
     Plan::Rest("subscriptions.md"),
     Plan::Rest("presence.md"),
+    Plan::Rest("kemi.md"),
     Plan::Section("monitoring.md", "RPC commands", "RPC commands"),
     Plan::Section("monitoring.md", "Statistics", "Statistics"),
     Plan::Rest("monitoring.md"),

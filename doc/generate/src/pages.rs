@@ -17,6 +17,7 @@ pub const NAMES: &[&str] = &[
     "events.md",
     "subscriptions.md",
     "presence.md",
+    "kemi.md",
     "monitoring.md",
     "coming-from-the-c-module.md",
 ];

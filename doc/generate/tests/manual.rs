@@ -68,6 +68,14 @@ fn every_function_has_its_section() {
 }
 
 #[test]
+fn every_kemi_function_is_in_the_table() {
+    let page = fs::read_to_string(folder().join("kemi.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `KSR.kazoo.")?.split('(').next());
+    let entry = source("entry.rs");
+    assert_eq!(rows.collect::<BTreeSet<_>>(), names_after(&entry, "kemi::function(c\""));
+}
+
+#[test]
 fn every_variable_has_its_section() {
     documented("v", &names_after(&source("entry.rs"), "read_only(c\""));
 }
@@ -111,4 +119,34 @@ fn every_return_code_is_in_the_table() {
     assert!(codes.contains(&1) && codes.contains(&-8), "{codes:?}");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()?.parse().ok());
     assert_eq!(rows.collect::<BTreeSet<i32>>(), codes);
+}
+
+/// All Rust text below a folder.
+fn all_sources(folder: &Path, out: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all_sources(&path, out);
+        } else {
+            out.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+/// In the table of log lines `…` and `N` stand for what differs; the rest stands in the code.
+#[test]
+fn every_log_line_is_one_that_the_module_writes() {
+    let mut code = String::new();
+    all_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src"), &mut code);
+    // A quote inside a text of the code has a backslash.
+    let code = code.replace("\\\"", "\"");
+    let page = fs::read_to_string(folder().join("monitoring.md")).unwrap();
+    let (_, table) = page.split_once("## Log lines").unwrap();
+    let lines = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut checked = 0;
+    for piece in lines.flat_map(|line| line.split(['…', 'N'])).map(str::trim).filter(|piece| piece.len() > 4) {
+        assert!(code.contains(piece), "no log line has: {piece}");
+        checked += 1;
+    }
+    assert!(checked > 10, "{checked}");
 }
