@@ -12,6 +12,9 @@
 #![forbid(unsafe_code)]
 
 pub mod chapter;
+/// What the differential suite found, and goes by.
+#[path = "../../../tests/differential/differences.rs"]
+pub mod differences;
 pub mod docbook;
 pub mod pages;
 pub mod parameters;

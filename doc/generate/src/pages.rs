@@ -5,6 +5,7 @@ use std::fs;
 
 use kazoo::bus::counters::Counter;
 
+use crate::differences::DIFFERENCES;
 use crate::{Error, folder, parameters};
 
 /// Pages in reading order. `README.md` is the index and no part of the chapter.
@@ -58,6 +59,7 @@ fn filled(page: &str, text: &str) -> Result<String, Error> {
         let (_, after) = after.split_once(CLOSE).ok_or_else(|| wrong("a generated part has no end"))?;
         let table = match name {
             "statistics" => statistics(),
+            "differences" => differences(),
             _ => return Err(wrong("nothing of this name is generated")),
         };
         let _ = write!(out, "{before}{OPEN}{name} -->\n{table}{CLOSE}");
@@ -73,4 +75,18 @@ fn statistics() -> String {
         let _ = writeln!(table, "| `{}` | {} |", counter.name(), counter.meaning().trim());
     }
     table
+}
+
+fn differences() -> String {
+    let mut table = "| what | the C module | here | why |\n|---|---|---|---|\n".to_owned();
+    for difference in DIFFERENCES {
+        let [name, c, ours, why] = [difference.name, difference.c, difference.ours, difference.why].map(cell);
+        let _ = writeln!(table, "| {name} | {c} | {ours} | {why} |");
+    }
+    table
+}
+
+/// A text of the module's tables as a cell: nothing in it is taken for Markdown.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*")
 }
