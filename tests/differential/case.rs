@@ -62,6 +62,8 @@ pub struct Form {
     /// An answer is due: asked again when none comes. The C module loses answers that come before it has stored the
     /// question.
     pub answered: bool,
+    /// The script is suspended, and a callback reports.
+    pub resumed: bool,
 }
 
 /// What a request brings along. In the script: `$var(exchange)`, `$var(key)`, `$var(headers)`, `$var(path)`,
@@ -103,6 +105,10 @@ impl Form {
 
     pub fn answered(self) -> Self {
         Self { answered: true, ..self }
+    }
+
+    pub fn resumed(self) -> Self {
+        Self { resumed: true, ..self }
     }
 
     /// The route block named `name`. It leaves its report in `$var(report)`, which a later request fetches: a function
@@ -222,9 +228,10 @@ impl Case {
         self.name.split_once('/').map_or("", |(group, _)| group)
     }
 
-    /// Whether `kazoo_query` is called.
+    /// Whether a question is asked.
     pub fn asks(&self) -> bool {
-        matches!(&self.what, What::Script(form, _) if [&form.before, &form.call].iter().any(|t| t.contains("kazoo_query")))
+        let asks = |text: &str| text.contains("kazoo_query") || text.contains("kazoo_async_query");
+        matches!(&self.what, What::Script(form, _) if asks(&form.before) || asks(&form.call))
     }
 
     /// Only ours is run, and gives this.

@@ -66,6 +66,8 @@ pub const DIFFERENCES: &[Difference] = &[
             "query/payload array",
             "query/payload number",
             "query/payload string",
+            "async query/payload array",
+            "async query/payload number",
         ],
         fields: ALONE,
         c: "crashes, and the whole server with it",
@@ -144,6 +146,14 @@ pub const DIFFERENCES: &[Difference] = &[
         ours: "returns 1 while there is room in the outbox, and sends the message when a broker is there",
         why: "a SIP request is answered whatever the broker does",
     },
+    Difference {
+        name: "Unquoted parameter that cannot be expanded",
+        cases: &["parameter forms/price in a variable, unquoted"],
+        fields: &["rc"],
+        c: "does not call the function and leaves $rc as it was",
+        ours: "returns a negative code and logs why",
+        why: "a script can see that nothing was sent",
+    },
     // Encoding and JSON.
     Difference {
         name: "Encoding of bytes above 0x7F",
@@ -196,12 +206,21 @@ pub const DIFFERENCES: &[Difference] = &[
         ours: "takes names of any length",
         why: "no path may end the server",
     },
+    Difference {
+        name: "kazoo_json_keys of a value that is no object",
+        cases: &["kazoo_json_keys/array", "kazoo_json_keys/string", "kazoo_json_keys/number"],
+        fields: ALONE,
+        c: "crashes",
+        ours: "adds nothing",
+        why: "no payload may end the server",
+    },
     // Queries.
     Difference {
-        name: "kazoo_query with all arguments in quotes",
-        cases: &["query/all quoted", "query/constants, concatenated"],
+        name: "kazoo_query with three arguments",
+        cases: &["query/all quoted", "query/constants, concatenated", "query/* clears the answer before"],
         fields: ALONE,
-        c: "crashes in Kamailio 5.6 and 5.7",
+        c: "reads two more that were not passed, in Kamailio 5.6 and 5.7: crashes when all three are in quotes, refuses \
+            other calls now and then",
         ours: "works",
         why: "documented form",
     },
@@ -220,6 +239,22 @@ pub const DIFFERENCES: &[Difference] = &[
         c: "waits for another Msg-ID than it sends, so the query always times out",
         ours: "waits for the one that it sends",
         why: "the answer belongs to the question",
+    },
+    Difference {
+        name: "Msg-ID of its own in an asynchronous query",
+        cases: &["async query/Msg-ID of its own"],
+        fields: &["callback", "callback $kzR"],
+        c: "waits for another Msg-ID than it sends, so the query always times out",
+        ours: "waits for the one that it sends",
+        why: "the answer belongs to the question",
+    },
+    Difference {
+        name: "Callback that does not exist",
+        cases: &["async query/callback that does not exist"],
+        fields: &["branch", "rc", "messages", "message 1 *"],
+        c: "suspends the transaction, which nobody resumes then",
+        ours: "refuses the call with a negative code",
+        why: "no transaction is left hanging",
     },
     Difference {
         name: "$kzR in the next request",

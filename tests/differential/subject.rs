@@ -43,6 +43,14 @@ pub struct Subject<'w> {
 /// Longest wait for a worker before it counts as hanging.
 const HANGS: Duration = Duration::from_secs(8);
 
+/// Field of an outcome: `kazoo_query` of the C module took what it found in a register for its fifth argument.
+pub const REFUSED_BY_CHANCE: &str = "refused by chance";
+/// What it logs then.
+const BY_CHANCE: &str = "cannot get amqp_headers string value";
+
+/// Longest wait for a callback: some times the timeout of a query.
+const RESUMES: Duration = Duration::from_secs(3);
+
 /// The C module loses an answer now and then, see [`Form::answered`].
 const TRIES: u32 = 4;
 
@@ -158,8 +166,11 @@ impl<'w> Subject<'w> {
     /// Returns the mark behind what the case published.
     fn run_script(&mut self, form: &Form, input: &Input, outcome: &mut Outcome) -> Option<String> {
         let mark = (self.setup != Setup::NoBroker).then(|| self.mark());
+        let by_chance = self.kamailio.log_lines(BY_CHANCE).len();
         let route = self.forms.iter().position(|known| known == form).unwrap();
-        let mut request = self.sip.request("MESSAGE").header("X-Route", &format!("FORM{route}"));
+        let number = self.mark();
+        let request = self.sip.request("MESSAGE").header("X-Number", &number);
+        let mut request = request.header("X-Route", &format!("FORM{route}"));
         for (name, value) in [
             ("X-Exchange", &input.exchange),
             ("X-Key", &input.key),
@@ -170,7 +181,13 @@ impl<'w> Subject<'w> {
             request = request.header(name, &to_hex(value));
         }
         let accepted = request.body("text/plain", input.payload.clone()).timeout(HANGS).send();
+        if form.resumed {
+            self.add_callback(&number, outcome);
+        }
         let report = accepted.ok().and_then(|_| self.fetch_report(mark.as_deref()));
+        if self.side == Side::C && self.kamailio.log_lines(BY_CHANCE).len() > by_chance {
+            outcome.insert(REFUSED_BY_CHANCE.into(), "yes".into());
+        }
         match report {
             Some(report) => read_report(&report, form, outcome),
             None => {
@@ -181,6 +198,20 @@ impl<'w> Subject<'w> {
             }
         }
         mark
+    }
+
+    /// What the callback of a suspended script reported.
+    fn add_callback(&self, number: &str, outcome: &mut Outcome) {
+        let sign = format!("RESUMED {number} ");
+        self.kamailio.wait_for_log(&sign, RESUMES);
+        let lines = self.kamailio.log_lines(&sign);
+        outcome.insert("callbacks".into(), lines.len().to_string());
+        for line in &lines {
+            let mut words = line.split_once(&sign).map_or("", |(_, rest)| rest).split(' ');
+            outcome.insert("callback".into(), words.next().unwrap_or_default().into());
+            outcome.insert("callback $kzR".into(), value(words.next().unwrap_or_default()));
+            outcome.insert("callback $avp(kept)".into(), value(words.next().unwrap_or_default()));
+        }
     }
 
     fn fetch_report(&mut self, mark: Option<&str>) -> Option<String> {
@@ -465,6 +496,14 @@ request_route {
     exit;
 }
 route[FIVE] { return 5; }
+onreply_route[OK] { $var(route) = "onreply_route[OK]"; route(RESUMED); }
+failure_route[ERR] { $var(route) = "failure_route[ERR]"; route(RESUMED); }
+route[RESUMED] {
+    if ($kzR == $null) { $var(shown) = "null"; } else { $var(shown) = "text:" + $(kzR{s.encode.hexa}); }
+    if ($avp(kept) == $null) { $var(shown) = $var(shown) + " null"; }
+    else { $var(shown) = $var(shown) + " text:" + $(avp(kept){s.encode.hexa}); }
+    xlog("L_NOTICE", "RESUMED $hdr(X-Number) $var(route) $var(shown) .\n");
+}
 route[EVENT] {
     if ($kzRK == $null) { $var(shown) = "null"; } else { $var(shown) = "text:" + $(kzRK{s.encode.hexa}); }
     if ($kzE == $null) { $var(shown) = $var(shown) + " null"; }

@@ -1,5 +1,6 @@
 //! The cases, one file per topic.
 
+mod async_query;
 mod dialect;
 mod encode;
 mod envelope;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Case> {
     encode::add(&mut cases);
     path::add(&mut cases);
     query::add(&mut cases);
+    async_query::add(&mut cases);
     event::add(&mut cases);
     params::add(&mut cases);
     subscribe::add(&mut cases);

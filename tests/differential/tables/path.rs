@@ -145,6 +145,7 @@ pub fn add(cases: &mut Cases) {
     }
     add_targets(cases);
     add_expressions(cases);
+    add_keys(cases);
     add_null_rules(cases);
 }
 
@@ -230,6 +231,40 @@ fn add_expressions(cases: &mut Cases) {
         ("of a longer body", "$avp(out) = $(rb{kz.json,c.d}) + $(rb{kz.json.count,b});"),
     ] {
         cases.script(name, &Form::statements(text).see("$avp(out)"), Input::payload(body));
+    }
+}
+
+/// The names of an object's members, as a list of AVPs.
+fn add_keys(cases: &mut Cases) {
+    let form = Form::call(r#"kazoo_json_keys("$var(payload)", "$var(path)", "$avp(keys)")"#)
+        .before("$avp(keys) = $null;")
+        .after(
+            "$var(i) = 0; $avp(out) = \"\"; while ($var(i) < $cnt($avp(keys))) \
+             { $avp(out) = $(avp(out)) + $(avp(keys)[$var(i)]) + \",\"; $var(i) = $var(i) + 1; }",
+        )
+        .see("$avp(out)")
+        .see("$avp(keys)");
+    let body = r#"{"o":{"z":1,"a":null,"m":{"x":1}},"one":{"k":1},"e":{},"l":[1],"s":"x","n":1,"nil":null,
+        "d":{"a.b":1,"é":2,"":3,"q\"":4},"list":[{"p":1,"q":2}]}"#;
+    cases.group("kazoo_json_keys");
+    for (name, path) in [
+        ("three", "o"),
+        ("one", "one"),
+        ("none", "e"),
+        ("below", "o.m"),
+        ("element", "list[0]"),
+        ("odd names", "d"),
+        ("missing", "absent"),
+        ("null", "nil"),
+        ("missing below", "o.absent.x"),
+    ] {
+        cases.script(name, &form, Input::payload(body).with_path(path));
+    }
+    cases.script("bad JSON", &form, Input::payload("{o").with_path("o"));
+    let kept = Form { before: "$avp(keys) = $null; $avp(keys) = \"before\";".into(), ..form.clone() };
+    cases.script("keeps what was there", &kept, Input::payload(body).with_path("o"));
+    for (name, path) in [("array", "l"), ("string", "s"), ("number", "n")] {
+        cases.script(name, &form, Input::payload(body).with_path(path)).alone([("$avp(keys)", "null")]);
     }
 }
 

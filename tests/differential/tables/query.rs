@@ -85,9 +85,10 @@ pub fn add(cases: &mut Cases) {
     cases.script("parts of the answer", &parts, ask("echo", r#"{"q":"v"}"#));
     let earlier = r#"kazoo_query($var(exchange), "plain", "$var(payload)");"#;
     let failed = three.clone().before(earlier);
-    cases.script("failure clears the answer before", &failed, ask("silent", "{}"));
+    let cleared = [("branch", "false"), ("$kzR", "null")];
+    cases.script("failure clears the answer before", &failed, ask("silent", "{}")).alone(cleared);
     let refused = three.clone().before(&format!("{earlier} $var(payload) = \"bad\";"));
-    cases.script("refusal clears the answer before", &refused, ask("silent", "{}"));
+    cases.script("refusal clears the answer before", &refused, ask("silent", "{}")).alone(cleared);
     let publish = three.clone().answered().after(r#"kazoo_publish("diff", "key", "{}");"#);
     cases.script("publish keeps the answer", &publish, ask("echo", "{}"));
     cases.script("an answer to be left behind", &three.clone().answered(), ask("echo", "{}"));
