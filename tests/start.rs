@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use common::{PATIENCE, broker, complaints_in, kamailio, number, sip, stat, still_well, tail, until_connected};
+use kazoo::config::{Kind, PARAMS};
 use rig::{Builder, Kamailio, Sink, wait_until};
 
 /// Lines of the module, at any level that is shown at a start.
@@ -130,6 +131,113 @@ fn numbers_as_text_are_accepted_when_they_are_numbers() {
     let check = good.check().unwrap();
     assert!(check.accepted, "{}", check.log);
     assert_check_refuses(bare().modparam("amqp_consumer_processes", "three"), &["amqp_consumer_processes"]);
+}
+
+/// Reference section 1: every parameter of the C module, in the type that its code has.
+#[test]
+fn every_parameter_of_the_c_module_is_accepted_in_its_type() {
+    let texts = [
+        ("amqp_consumer_event_key", "Event-Category"),
+        ("amqp_consumer_event_subkey", "Event-Name"),
+        ("event_callback", "ksr_kazoo_event"),
+        ("amqp_query_timeout_avp", "$avp(kz_timeout)"),
+        ("amqp_result_avp", "$avp(amqp_result)"),
+        ("amqp_primary_zone", "local"),
+        ("amqps_ca_cert", "/etc/ssl/ca.pem"),
+        ("amqps_cert", "/etc/ssl/cert.pem"),
+        ("amqps_key", "/etc/ssl/key.pem"),
+        ("json_escape_char", "%"),
+        ("app_name", "kamailio"),
+        ("db_url", "mysql://kamailio:kamailiorw@localhost/kamailio"),
+        ("presentity_table", "presentity"),
+        ("federated_exchange", "federation"),
+    ];
+    let numbers = "amqp_max_channels amqp_consumer_processes amqp_consumer_workers amqp_query_timeout_sec \
+        amqp_query_timeout_micro amqp_connect_timeout_sec amqp_connect_timeout_micro amqp_heartbeats \
+        amqp_command_hashtable_size amqps_verify_peer amqps_verify_hostname pua_mode pua_lock_type pua_include_entity \
+        presence_use_full_entity use_federated_exchange amqp_timer_process_interval amqp_timmer_process_interval \
+        amqp_consumer_ack_timeout_sec amqp_consumer_ack_timeout_micro amqp_interprocess_timeout_sec \
+        amqp_interprocess_timeout_micro amqp_waitframe_timeout_sec amqp_waitframe_timeout_micro \
+        amqp_consumer_loop_count amqp_internal_loop_count amqp_consumer_ack_loop_count \
+        consume_messages_on_reconnect single_consumer_on_reconnect";
+    let builder = Kamailio::builder().modparam("amqp_connection", "amqp://localhost");
+    let builder = texts.iter().fold(builder, |builder, (name, value)| builder.modparam(name, value));
+    // As a number, and as a number in quotes.
+    let builder = numbers.split_whitespace().fold(builder, |b, name| b.modparam_int(name, 1).modparam(name, "1"));
+    let check = builder.check().unwrap();
+    assert!(check.accepted && complaints_in(&check.log).is_empty(), "{}", check.log);
+}
+
+/// Every row of the table: a value of the wrong type or out of its limits is refused by `kamailio -c` with one line that
+/// names the parameter and says what is allowed.
+#[test]
+fn every_parameter_refuses_what_it_cannot_take() {
+    for param in PARAMS {
+        let name = param.name();
+        match &param.kind {
+            Kind::Int(kind) => {
+                let (min, max) = (kind.min.to_string(), kind.max.to_string());
+                assert_check_refuses(bare().modparam(name, "many"), &[name, &min, &max]);
+                assert_check_refuses(bare().modparam_int(name, -1), &[name, &min, &max]);
+            }
+            Kind::Switch { .. } => {
+                assert_check_refuses(bare().modparam_int(name, 2), &[name, "0 or 1"]);
+                assert_check_refuses(bare().modparam(name, "yes"), &[name, "0 or 1"]);
+            }
+            Kind::Text { .. } => {
+                assert_check_refuses(bare().modparam_int(name, 5), &[name, "quotes"]);
+                assert_check_refuses(bare().modparam(name, ""), &[name, "empty"]);
+            }
+        }
+    }
+}
+
+/// What Kamailio itself sees: the names of parameters, functions, transformations, and the numbers of arguments.
+#[test]
+fn misspelt_names_and_wrong_numbers_of_arguments_are_refused_by_the_check() {
+    let table = [
+        ("kazoo_publish(\"e\", \"k\");", "kazoo_publish"),
+        ("kazoo_query(\"e\", \"k\", \"{}\", \"$var(x)\", \"h=1\", \"more\");", "kazoo_query"),
+        ("kazoo_json(\"{}\", \"a\");", "kazoo_json"),
+        ("kazoo_json_keys(\"{}\", \"a\");", "kazoo_json_keys"),
+        ("kazoo_encode(\"a\");", "kazoo_encode"),
+        ("kazoo_async_query(\"e\", \"k\", \"{}\", \"OK\");", "kazoo_async_query"),
+        ("kazoo_pua_publish();", "kazoo_pua_publish"),
+        ("kazoo_publsh(\"e\", \"k\", \"{}\");", "kazoo_publsh"),
+        ("$var(x) = $(rb{kz.jsn,a});", "kz.jsn"),
+        ("$var(x) = $(rb{kz.json});", "kz.json"),
+        ("$var(x) = $kzX;", "kzX"),
+    ];
+    for (statement, named) in table {
+        let routes = format!("request_route {{ {statement} exit; }}\n");
+        let check = bare().routes(routes).check().unwrap();
+        assert!(!check.accepted, "accepted: {statement}\n{}", check.log);
+        let line = check.log.lines().find(|line| line.contains("ERROR") && line.contains(named));
+        let position =
+            check.log.lines().any(|line| line.contains("parse error in config file") && line.contains("line"));
+        assert!(line.is_some() || position, "{statement}\n{}", check.log);
+    }
+    let check = bare().modparam_int("amqp_chanels", 5).check().unwrap();
+    assert!(!check.accepted && check.log.contains("amqp_chanels"), "{}", check.log);
+}
+
+/// What only the start sees, because Kamailio prepares functions then.
+#[test]
+fn targets_that_cannot_be_assigned_are_refused_at_the_start() {
+    let table = [
+        ("kazoo_json(\"{}\", \"a\", \"$rm\");", "$rm", "$var(x)"),
+        ("kazoo_json(\"{}\", \"a\", \"target\");", "target", "$var(x)"),
+        ("kazoo_encode(\"a\", \"$kzE\");", "$kzE", "$var(x)"),
+        ("kazoo_query(\"e\", \"k\", \"{}\", \"$ci\");", "$ci", "$var(x)"),
+        ("kazoo_json_keys(\"{}\", \"a\", \"$var(x)\");", "$var(x)", "$avp(x)"),
+        ("kazoo_json_keys(\"{}\", \"a\", \"$avp(x\");", "$avp(x", "$avp(x)"),
+    ];
+    for (statement, named, hint) in table {
+        let log = bare().routes(format!("request_route {{ {statement} exit; }}\n")).start_refused().unwrap();
+        assert_one_line(&log, &["target parameter", named, hint]);
+    }
+    let unknown = "request_route { kazoo_publish(\"e\", \"k\", \"{'a':'$nonsense(x)'}\"); exit; }\n";
+    assert!(bare().routes(unknown).start_refused().unwrap().contains("nonsense"));
 }
 
 #[test]
