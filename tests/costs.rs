@@ -14,7 +14,7 @@ use common::{
     LONG, PATIENCE, ask, ask_patiently, broker, kamailio, managers, number, sip, stat, stats, still_well, tail,
     until_connected, until_queue, until_stat,
 };
-use rig::{Exchange, Flood, Kamailio, Memory, Message, Queue, Signal, Sink, wait_until};
+use rig::{Exchange, Flood, Kamailio, Memory, Message, Peer, Queue, Reply, Signal, Sink, wait_until};
 
 /// `loop` publishes `X-Count` messages between two log lines; the write of a log line is the mark in the trace.
 const ROUTES: &str = r##"
@@ -312,6 +312,110 @@ fn memory_stays_flat(name: &str, warm_up: u64, count: u64) {
 #[test]
 fn memory_is_flat_over_100_000_messages_each_way() {
     memory_stays_flat("flat", 50_000, 100_000);
+}
+
+/// `X-Case` chooses the kind of call, made `X-Count` times in one request.
+const CALLS: &str = r##"
+request_route {
+    $var(i) = 0;
+    $var(wrong) = 0;
+    $var(count) = $(hdr(X-Count){s.int});
+    $var(text) = '{"a":{"b":["zero","one"],"c":"$rm"},"d":1}';
+    while ($var(i) < $var(count)) {
+        switch ($hdr(X-Case)) {
+        case "json":
+            kazoo_json('{"a":{"b":["zero","one"]},"n":$var(i)}', "a.b[1]", "$avp(out)");
+            break;
+        case "json unquoted":
+            kazoo_json($var(text), "a." + "c", "$avp(out)");
+            break;
+        case "json without json":
+            kazoo_json("$var(i) is a number, {", "a", "$avp(out)");
+            break;
+        case "json target unquoted":
+            $var(target) = "$avp(out)";
+            kazoo_json($var(text), "a.b", $var(target));
+            break;
+        case "keys":
+            kazoo_json_keys($var(text), "a", "$avp(out)");
+            break;
+        case "encode":
+            kazoo_encode("user.$var(i)@example.com", "$avp(out)");
+            break;
+        case "transformations":
+            $avp(out) = $(var(text){kz.json,a.b[0]}) + $(var(text){kz.json.count,a.b}) + $(var(text){kz.encode});
+            break;
+        case "not expanded":
+            kazoo_json('{"a":"' + "$" + $var(i) + '"}', "a", "$avp(out)");
+            if ($rc != -14) { $var(wrong) = $var(wrong) + 1; }
+            break;
+        case "publish":
+            while (!kazoo_publish("costs-calls", "key", '{"Number":$var(i)}', "first=1;second=$var(i)")) {
+                $var(wrong) = $var(wrong) + 1;
+            }
+            break;
+        case "publish unquoted":
+            while (!kazoo_publish("costs-calls", "key." + $var(i), $var(text))) { $var(wrong) = $var(wrong) + 1; }
+            break;
+        case "publish refused":
+            if (kazoo_publish("costs-calls", "key", "no json $var(i)")) { $var(wrong) = $var(wrong) + 1; }
+            break;
+        case "query":
+            if (!kazoo_query("costs-calls", "query", '{"Number":$var(i)}', "$avp(out)")) {
+                $var(wrong) = $var(wrong) + 1;
+            }
+            break;
+        }
+        $(avp(out)[*]) = $null;
+        $var(i) = $var(i) + 1;
+    }
+    append_to_reply("X-Wrong: $var(wrong)\r\n");
+    sl_send_reply("200", "OK");
+    exit;
+}
+event_route[kazoo:consumer-event] { xlog("L_DBG", "event\n"); }
+"##;
+
+/// One worker makes `count` calls of a kind after a warm-up; its private memory, Kamailio's pool included, stays flat.
+fn calls_stay_flat(kamailio: &Kamailio, case: &str, count: u32) {
+    let worker = kamailio.processes_titled("udp receiver").unwrap()[0].pid;
+    let client = sip(kamailio);
+    let run = |count: u32| {
+        let answer = ask_patiently(&client, case, &[("X-Count", &count.to_string())], "", LONG);
+        answer.header("X-Wrong").to_string()
+    };
+    run(count / 10);
+    let before = kamailio.memory(worker).unwrap().private_kib;
+    let began = Instant::now();
+    let wrong = run(count);
+    let took = began.elapsed();
+    let after = kamailio.memory(worker).unwrap().private_kib;
+    println!("{count} x {case} in {took:?}: {before} KiB before, {after} KiB after, {wrong} unexpected");
+    // 3 bytes per call; the allocator's own ups and downs are below.
+    let allowed = 64 + u64::from(count) * 3 / 1_024;
+    assert!(after <= before + allowed, "{case}: {before} KiB before, {after} KiB after");
+    if !case.starts_with("publish") {
+        assert_eq!(wrong, "0", "{case}");
+    }
+}
+
+#[test]
+fn calls_leave_no_memory_behind() {
+    let exchange = Exchange::topic("costs-calls");
+    let sink = Queue::new("costs-calls").auto_delete().bind(&exchange, "key.#");
+    let _sink = Sink::keyed(broker().client(), sink, "Number").unwrap();
+    let questions = Queue::new("costs-queries").auto_delete().bind(&exchange, "query");
+    let _peer = Peer::start(broker().client(), questions, |_| Reply::fields(serde_json::json!({"Say": "x"}))).unwrap();
+    let builder = kamailio("calls").broker(&broker()).line("max_while_loops=10000000").children(1).memory(64, 4);
+    let mut kamailio = builder.routes(CALLS).start().unwrap();
+    until_connected(&kamailio, 1);
+    let local = "json, json unquoted, json without json, json target unquoted, keys, encode, transformations, \
+        not expanded, publish, publish unquoted, publish refused";
+    for case in local.split(", ") {
+        calls_stay_flat(&kamailio, case, 100_000);
+    }
+    calls_stay_flat(&kamailio, "query", 5_000);
+    still_well(&mut kamailio);
 }
 
 /// Some minutes: `cargo test --test costs -- --ignored`.
