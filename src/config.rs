@@ -54,6 +54,8 @@ pub struct Config {
     pub event_callback: Option<String>,
     /// `amqp_prefetch`: unacknowledged messages per subscription.
     pub prefetch: u16,
+    /// `amqp_max_redeliveries`: after so many redeliveries a message is given up; 0: never.
+    pub max_redeliveries: u32,
 
     /// `amqp_publish_wait_ms`: how long a publish may wait for room while confirms move.
     pub publish_wait: Duration,
@@ -263,6 +265,11 @@ pub const PARAMS: &[Param] = &[
         |b, n| b.config.prefetch = u16::try_from(n).unwrap_or(u16::MAX),
         "Messages of one subscription that the broker hands out before it waits for acknowledgements. So many may lie \
          in the memory of the manager process."),
+    int(c"amqp_max_redeliveries", 20, (0, 1_000_000), "redeliveries", |b, n| b.config.max_redeliveries = n,
+        "A message that a queue has delivered again so often, because the server or its connection was lost each time \
+         before the event route had ended, is given up at the next: rejected, so that a dead-letter exchange of \
+         the queue gets it; counted and logged. 0: never. Only quorum queues count (x-delivery-count); the messages of classic \
+         queues are never given up."),
 
     // Publish and query.
     int(c"amqp_publish_wait_ms", 500, (0, 1_000), "ms", |b, n| b.config.publish_wait = ms(n),

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::{
-    LONG, PATIENCE, broker, complaints, exactly, kamailio, logged, publish_queued, publish_routed, reports, stat,
-    stats, still_well, tail, until_connected, until_logged, until_queue, until_stat,
+    LONG, PATIENCE, broker, complaints, exactly, kamailio, kill_manager, logged, publish_queued, publish_routed,
+    reports, stat, stats, still_well, tail, until_connected, until_logged, until_queue, until_stat,
 };
-use rig::{Broker, Exchange, Flood, Kamailio, Message, Signal, Sink, wait_until};
+use rig::{Broker, Exchange, Flood, Kamailio, Message, Queue, Signal, Sink, wait_until};
 use serde_json::{Value, json};
 
 /// Events of the module itself (reference 6.8) get routes of their own, else the last route would see them too.
@@ -386,17 +386,63 @@ fn message_of_a_consumer_that_died_is_delivered_again() {
     let mut first = start("died", &broker, &routes, |builder| builder);
     until_queue(&broker, "died");
     publish_queued(&broker, "died", [r#"{"Id":1}"#]);
-    until_logged(&first, "SLOW=begin");
-    let line = &first.log_lines("SLOW=begin")[0];
-    let pid = line.split_once('(').unwrap().1.split_once(')').unwrap().0.parse().unwrap();
-    first.signal(pid, Signal::SIGKILL).unwrap();
-    assert!(wait_until(PATIENCE, || !first.is_running()), "Kamailio stops as for any process that died");
+    kill_writer(&mut first, "SLOW=begin");
     until_held(&broker, "died", (1, 0));
     drop(first);
     let second = start("died", &broker, &routes, |builder| builder);
     until_logged(&second, "SLOW=end 1");
     assert_eq!(stat(&second, "redelivered"), 1);
     until_held(&broker, "died", (0, 0));
+}
+
+/// Kills the process that wrote the first line with `part`.
+fn kill_writer(kamailio: &mut Kamailio, part: &str) {
+    until_logged(kamailio, part);
+    let line = &kamailio.log_lines(part)[0];
+    let pid = line.split_once('(').unwrap().1.split_once(')').unwrap().0.parse().unwrap();
+    kamailio.signal(pid, Signal::SIGKILL).unwrap();
+    assert!(wait_until(PATIENCE, || !kamailio.is_running()), "Kamailio stops as for any process that died");
+}
+
+#[test]
+fn message_that_kills_consumer_after_consumer_is_given_up_and_no_other() {
+    const LIMIT: u64 = 2;
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'poison','type':'topic','queue':'poison','queue-def':{'passive':1},'routing':'#',
+                'no_ack':0,'wait_for_consumer_ack':1}");
+        }
+        event_route[kazoo:consumer-event-deadly] { xlog("L_INFO", "DEADLY=begin\n"); usleep("60000000"); }
+        event_route[kazoo:consumer-event] { usleep("20000"); xlog("L_INFO", "HANDLED=$(kzE{kz.json,Id})\n"); }
+    "##;
+    let broker = broker();
+    let queue = Queue::new("poison").quorum().dead_letters("poison-dead");
+    broker.declare_queue(&Queue::new("poison-dead").durable()).unwrap();
+    broker.declare_queue(&queue).unwrap();
+    let innocent = (0..10).map(|id| format!("{{\"Id\":{id}}}"));
+    let deadly = r#"{"Event-Category":"deadly","Id":"deadly"}"#.to_string();
+    publish_queued(&broker, "poison", [deadly].into_iter().chain(innocent));
+    let mut handled = Vec::new();
+    let mut run = |and_die: bool| {
+        let mut kamailio = start("poison", &broker, routes, |builder| {
+            builder.modparam_int("amqp_max_redeliveries", LIMIT as i64).modparam_int("amqp_consumer_processes", 1)
+        });
+        if and_die {
+            kill_writer(&mut kamailio, "DEADLY=begin");
+        } else {
+            reports(&kamailio, "HANDLED=", 10);
+            until_held(&broker, "poison", (0, 0));
+            assert_eq!((stat(&kamailio, "given_up"), stat(&kamailio, "redelivered")), (1, 10), "{}", tail(&kamailio));
+            assert!(complaints(&kamailio).iter().any(|line| line.contains("given up after 3 redeliveries")));
+        }
+        handled.extend(logged(&kamailio, "HANDLED="));
+    };
+    // The first delivery, and as many redeliveries as are allowed.
+    (0..=LIMIT).for_each(|_| run(true));
+    run(false);
+    assert_eq!(handled, (0..10).map(|id| id.to_string()).collect::<Vec<_>>(), "each once, none before its turn");
+    let dead = Sink::start(broker.client(), Queue::new("poison-dead").durable()).unwrap();
+    assert_eq!(exactly(&dead, 1)[0].json()["Id"], "deadly");
 }
 
 const HOSTILE: &str = r##"

@@ -75,6 +75,8 @@ counters! {
     Handled = "handled",
     /// Consumed messages that the broker had delivered before.
     Redelivered = "redelivered",
+    /// Messages given up after amqp_max_redeliveries: rejected, which dead-letters them if their queue says so.
+    GivenUp = "given_up",
     /// Consumed messages that were no JSON object.
     NotJson = "not_json",
     /// Consumed messages for which no event route is defined.

@@ -315,6 +315,21 @@ fn at_once<T, E>(call: impl Future<Output = Result<T, E>>) -> Result<(), Broken>
     }
 }
 
+/// What a quorum queue says about a message that it delivers again; 0 if it says nothing.
+fn redeliveries(properties: &BasicProperties) -> u64 {
+    let mut headers = properties.headers().into_iter().flat_map(|table| table.as_ref());
+    match headers.find(|(name, _)| name.as_ref() == "x-delivery-count").map(|(_, value)| value) {
+        Some(FieldValue::b(n)) => u64::try_from(*n).unwrap_or(0),
+        Some(FieldValue::B(n)) => u64::from(*n),
+        Some(FieldValue::s(n)) => u64::try_from(*n).unwrap_or(0),
+        Some(FieldValue::u(n)) => u64::from(*n),
+        Some(FieldValue::I(n)) => u64::try_from(*n).unwrap_or(0),
+        Some(FieldValue::i(n)) => u64::from(*n),
+        Some(FieldValue::l(n)) => u64::try_from(*n).unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// Puts the messages of one consumer into the inbox.
 struct Intake {
     epoch: u64,
@@ -324,11 +339,18 @@ struct Intake {
 
 #[async_trait]
 impl AsyncConsumer for Intake {
-    async fn consume(&mut self, _: &amqprs::channel::Channel, deliver: Deliver, _: BasicProperties, content: Vec<u8>) {
+    async fn consume(
+        &mut self,
+        _: &amqprs::channel::Channel,
+        deliver: Deliver,
+        properties: BasicProperties,
+        content: Vec<u8>,
+    ) {
         let message = Incoming {
             epoch: self.epoch,
             tag: deliver.delivery_tag(),
             redelivered: deliver.redelivered(),
+            redeliveries: redeliveries(&properties),
             exchange: deliver.exchange().clone(),
             routing_key: deliver.routing_key().clone(),
             body: content,

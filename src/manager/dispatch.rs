@@ -225,6 +225,7 @@ mod tests {
             epoch: 1,
             tag,
             redelivered: false,
+            redeliveries: 0,
             exchange: String::new(),
             routing_key: String::new(),
             body: vec![b'x'; 500],

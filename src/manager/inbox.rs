@@ -34,6 +34,8 @@ pub struct Incoming {
     pub tag: u64,
     /// Delivered before.
     pub redelivered: bool,
+    /// How often it was delivered again, as far as its queue counts; a classic queue does not.
+    pub redeliveries: u64,
     /// Exchange it was published to.
     pub exchange: String,
     /// Routing key it was published with.

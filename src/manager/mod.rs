@@ -24,6 +24,7 @@
 //! | `subscriptions` | what is declared where; acknowledgements by channel |
 //! | `tracker` | delivery tags of one channel that wait for an acknowledgement |
 //! | `dispatch` | which consumer process gets a message |
+//! | `suspects` | messages that were delivered again and again, and when one is given up |
 //! | `inbox` | what the client library's tasks report to the loop |
 //! | `tls` | `amqps://`: files read at the start, certificates checked |
 //! | `amqp` | the client library: the only file that names it, with its traps |
@@ -44,6 +45,7 @@ mod resumes;
 pub mod run;
 mod session;
 mod subscriptions;
+mod suspects;
 pub mod tls;
 mod tracker;
 mod turn;

@@ -99,6 +99,21 @@ impl Subscriptions {
         self.active.get_mut(&epoch)
     }
 
+    /// Whether the channel with `epoch` still consumes.
+    pub fn is_active(&self, epoch: u64) -> bool {
+        self.active.contains_key(&epoch)
+    }
+
+    /// Whether the message with `tag` on channel `epoch` was handed out and is not finished.
+    pub fn is_open(&self, epoch: u64, tag: u64) -> bool {
+        self.active.get(&epoch).is_some_and(|a| a.tracker.is_open(tag))
+    }
+
+    /// Whether any message was handed out and is not finished.
+    pub fn has_open(&self) -> bool {
+        self.active.values().any(|a| a.tracker.has_open())
+    }
+
     /// Whether a backlog is being drained.
     pub fn drains(&self) -> bool {
         self.active.values().any(|a| a.backlog > 0)

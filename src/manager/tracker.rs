@@ -59,6 +59,12 @@ impl Tracker {
         Some(Settle { tag, multiple: false, verdict })
     }
 
+    /// Whether the message with `tag` is still being handled.
+    pub fn is_open(&self, tag: u64) -> bool {
+        let place = tag.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        place.and_then(|place| self.tags.get(place)) == Some(&State::Open)
+    }
+
     /// Whether a message is still being handled.
     pub fn has_open(&self) -> bool {
         self.tags.contains(&State::Open)

@@ -20,6 +20,7 @@ use super::queries::{Outcomes, Pending, Queries, Replies};
 use super::resumes::Resumes;
 use super::session::{PublishChannel, Setup, SetupError};
 use super::subscriptions::Subscriptions;
+use super::suspects::Suspects;
 use super::tls::ClientTls;
 use super::tracker::Settle;
 use super::wake::Wake;
@@ -70,6 +71,7 @@ pub struct Manager {
     queries: Queries,
     outcomes: Outcomes,
     subscriptions: Subscriptions,
+    suspects: Suspects,
     dispatch: Dispatch,
     wake: Wake,
     /// Late replies and connection events that wait for a consumer.
@@ -105,6 +107,7 @@ impl Manager {
             queries: Queries::default(),
             outcomes: Outcomes { replies: Replies::new(processes), resumes },
             subscriptions: Subscriptions::new(setup.clone(), log),
+            suspects: Suspects::new(config.max_redeliveries),
             dispatch: Dispatch::new(consumers),
             wake,
             local: VecDeque::new(),
@@ -258,6 +261,11 @@ impl Manager {
                 self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, Choice::Turn);
             } else {
                 let Some(message) = self.inbox.next_delivery() else { break };
+                let Some(message) = self.give_up_if_guilty(message) else { continue };
+                if self.suspects.hold_up(&message, &self.subscriptions, now_ns) {
+                    self.inbox.put_back(message);
+                    break;
+                }
                 let Some(message) = self.park_if_consistent(message) else { continue };
                 if !self.hand_out_one(message) {
                     break;
@@ -288,6 +296,25 @@ impl Manager {
         self.take(&message);
         self.deliver(message, consumer, if sticky { Choice::Sticky } else { Choice::Turn });
         true
+    }
+
+    /// Rejects a message that was delivered again too often; gives back any other.
+    fn give_up_if_guilty(&mut self, message: Incoming) -> Option<Incoming> {
+        if !self.subscriptions.is_active(message.epoch) || !self.suspects.convicts(&message, &self.subscriptions) {
+            return Some(message);
+        }
+        self.port.row.inc(Counter::GivenUp);
+        self.log.error(format_args!(
+            "message (exchange \"{}\", routing key \"{}\", {} bytes) given up after {} redeliveries: the server or its \
+             connection was lost each time before its event route had ended",
+            message.exchange,
+            message.routing_key,
+            message.body.len(),
+            message.redeliveries
+        ));
+        self.take(&message);
+        self.subscriptions.finish(message.epoch, message.tag, Verdict::Reject);
+        None
     }
 
     /// Leaves a message of a subscription with `consistent-worker` for its consumer; gives back any other.

@@ -67,6 +67,7 @@ pub const SECTIONS: &[Section] = &[
             ("amqp_consumer_event_subkey", "\"Name\""),
             ("event_callback", "\"ksr_kazoo_event\""),
             ("amqp_prefetch", "100"),
+            ("amqp_max_redeliveries", "5"),
         ],
     },
     Section {

@@ -58,13 +58,21 @@ pub struct Queue {
     durable: bool,
     auto_delete: bool,
     quorum: bool,
+    dead_letters: Option<String>,
     bindings: Vec<(Exchange, String)>,
 }
 
 impl Queue {
     /// A classic queue that lives as long as the broker runs.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), durable: false, auto_delete: false, quorum: false, bindings: Vec::new() }
+        Self {
+            name: name.into(),
+            durable: false,
+            auto_delete: false,
+            quorum: false,
+            dead_letters: None,
+            bindings: Vec::new(),
+        }
     }
 
     /// The same, surviving a restart of the broker. Messages survive with it only if published as persistent.
@@ -75,6 +83,11 @@ impl Queue {
     /// A queue that survives with *all* its messages once they are confirmed, whatever their delivery mode.
     pub fn quorum(self) -> Self {
         Self { durable: true, quorum: true, ..self }
+    }
+
+    /// The same; what a consumer rejects goes to the queue named `queue`.
+    pub fn dead_letters(self, queue: &str) -> Self {
+        Self { dead_letters: Some(queue.into()), ..self }
     }
 
     /// Removed with its last consumer.
@@ -228,18 +241,28 @@ pub(super) async fn declare_exchange(link: &Link, exchange: &Exchange) -> Result
 /// A table with one entry.
 fn text_table(name: &str, value: &str) -> FieldTable {
     let mut table = FieldTable::new();
+    insert_text(&mut table, name, value);
+    table
+}
+
+fn insert_text(table: &mut FieldTable, name: &str, value: &str) {
     if let (Ok(name), Ok(value)) = (name.try_into(), value.to_string().try_into()) {
         table.insert(name, FieldValue::S(value));
     }
-    table
 }
 
 pub(super) async fn declare_queue(link: &Link, queue: &Queue) -> Result<()> {
     let mut args = QueueDeclareArguments::new(&queue.name);
     args.durable(queue.durable).auto_delete(queue.auto_delete);
+    let mut arguments = FieldTable::new();
     if queue.quorum {
-        args.arguments(text_table("x-queue-type", "quorum"));
+        insert_text(&mut arguments, "x-queue-type", "quorum");
     }
+    if let Some(dead_letters) = &queue.dead_letters {
+        insert_text(&mut arguments, "x-dead-letter-exchange", "");
+        insert_text(&mut arguments, "x-dead-letter-routing-key", dead_letters);
+    }
+    args.arguments(arguments);
     link.channel.queue_declare(args.finish()).await.context(|| format!("declaring queue {}", queue.name))?;
     if queue.quorum {
         tokio::time::sleep(QUORUM_SETTLES).await;
