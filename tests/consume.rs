@@ -395,6 +395,53 @@ fn message_of_a_consumer_that_died_is_delivered_again() {
     until_held(&broker, "died", (0, 0));
 }
 
+/// The structures of `kazoo.status`, each member on a line of its own.
+fn status_blocks(kamailio: &Kamailio) -> Vec<String> {
+    let text = kamailio.rpc(&["kazoo.status"]).unwrap();
+    text.split('}').map(|block| block.trim_matches(['{', ' ', '\n', '\t', '\r']).to_string()).collect()
+}
+
+#[test]
+fn status_tells_how_brokers_and_subscriptions_stand() {
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'status','type':'topic','queue':'','routing':'#','exclusive':1}");
+            kazoo_subscribe("{'exchange':'status','type':'topic','queue':'status-taken','routing':'#'}");
+        }
+    "##;
+    let broker = broker();
+    broker.declare_queue(&Queue::new("status-taken").durable()).unwrap();
+    let mut kamailio = start("status", &broker, routes, |builder| {
+        builder.line(r#"modparam("kazoo", "amqp_connection", "zone=far;amqp://nobody:secret@127.0.0.1:1/else")"#)
+    });
+    let has = |blocks: &[String], parts: &[&str]| blocks.iter().any(|b| parts.iter().all(|part| b.contains(part)));
+    let expected: [&[&str]; 5] = [
+        &["primary_zone: up", "manager_starts: 1", "manager_silent_ms: "],
+        &["broker: 2", "zone: local", "state: up"],
+        &["broker: 1", "zone: far", "port: 1\n", "vhost: else", "last_error: ", "refused"],
+        &["queue: amq.gen-", "exchange: status", "on_broker: 2", "state: consuming"],
+        &["queue: status-taken", "state: refused", "reason: 406 PRECONDITION_FAILED"],
+    ];
+    let mut blocks = Vec::new();
+    let shown = wait_until(PATIENCE, || {
+        blocks = status_blocks(&kamailio);
+        expected.iter().all(|parts| has(&blocks, parts))
+    });
+    assert!(shown, "{blocks:#?}");
+    assert!(!blocks.iter().any(|block| block.contains("secret")), "{blocks:#?}");
+
+    // A new manager makes the table anew.
+    kill_manager(&kamailio);
+    let shown = wait_until(PATIENCE, || {
+        blocks = status_blocks(&kamailio);
+        expected[1..].iter().all(|parts| has(&blocks, parts)) && has(&blocks, &["manager_starts: 2"])
+    });
+    assert!(shown, "{blocks:#?}");
+    let rings = kamailio.rpc(&["kazoo.rings"]).unwrap();
+    assert!(rings.contains("peak: "), "{rings}");
+    still_well(&mut kamailio);
+}
+
 /// Kills the process that wrote the first line with `part`.
 fn kill_writer(kamailio: &mut Kamailio, part: &str) {
     until_logged(kamailio, part);

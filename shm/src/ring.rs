@@ -61,7 +61,7 @@ pub const MAX_CAPACITY: u32 = 1 << 30;
 /// "kzring", then two bytes that no text has.
 const MAGIC: u64 = u64::from_le_bytes(*b"kzring\xf5\x01");
 /// Grows with every change of `Header` or `RecordHeader`.
-const LAYOUT_VERSION: u32 = 1;
+const LAYOUT_VERSION: u32 = 2;
 /// `RecordHeader::len` of a PAD; no record is that long, see `MAX_CAPACITY`.
 const PAD: u32 = u32::MAX;
 /// Cursors beyond this are corrupt: 146 years at 1 GB/s, and sums of a cursor and a length stay far from overflow.
@@ -80,7 +80,15 @@ pub(crate) struct Header {
     /// Written by the consumer, see SYNC F.
     confirmed: Line<AtomicU64>,
     /// Written by the consumer for monitors; away from `confirmed`, which the producer reads.
-    sent: Line<AtomicU64>,
+    gauges: Line<Gauges>,
+}
+
+/// What nobody acts on.
+#[repr(C)]
+struct Gauges {
+    sent: AtomicU64,
+    /// Most bytes that the consumer ever found in use.
+    peak: AtomicU64,
 }
 
 /// What `init` writes and nobody changes.
@@ -107,7 +115,7 @@ const _: () = {
     assert!(size_of::<Header>() == 4 * LINE && align_of::<Header>() == LINE);
     assert!(core::mem::offset_of!(Header, written) == LINE);
     assert!(core::mem::offset_of!(Header, confirmed) == 2 * LINE);
-    assert!(core::mem::offset_of!(Header, sent) == 3 * LINE);
+    assert!(core::mem::offset_of!(Header, gauges) == 3 * LINE);
     assert!(core::mem::offset_of!(Fixed, capacity) == 12);
 };
 const _: () = {
@@ -158,7 +166,8 @@ pub enum Corrupt {
 pub(crate) unsafe fn place(region: Region, capacity: usize) {
     let fixed = Fixed { magic: AtomicU64::new(0), version: AtomicU32::new(0), capacity: AtomicU32::new(0) };
     let cursor = || Line(AtomicU64::new(0));
-    let header = Header { fixed: Line(fixed), written: cursor(), confirmed: cursor(), sent: cursor() };
+    let gauges = Line(Gauges { sent: AtomicU64::new(0), peak: AtomicU64::new(0) });
+    let header = Header { fixed: Line(fixed), written: cursor(), confirmed: cursor(), gauges };
     // SAFETY: inside the region and aligned, by the caller's contract.
     unsafe { region.base().cast::<Header>().write(header) };
     // SAFETY: as above.
@@ -199,6 +208,9 @@ pub struct Cursors {
     pub sent: u64,
     /// Published up to here.
     pub written: u64,
+    /// Most bytes that were seen in use, now or before. Seen are those of the moments at which the consumer had read
+    /// all that it knew of.
+    pub peak: u64,
     /// Data bytes of the ring.
     pub capacity: usize,
 }
@@ -227,7 +239,8 @@ pub fn init(region: Region, capacity: u32) -> Result<(), LayoutError> {
     header.fixed.0.capacity.store(capacity, Ordering::Relaxed);
     header.written.0.store(0, Ordering::Relaxed);
     header.confirmed.0.store(0, Ordering::Relaxed);
-    header.sent.0.store(0, Ordering::Relaxed);
+    header.gauges.0.sent.store(0, Ordering::Relaxed);
+    header.gauges.0.peak.store(0, Ordering::Relaxed);
     header.fixed.0.magic.store(MAGIC, Ordering::Release); // SYNC I
     Ok(())
 }
@@ -236,9 +249,12 @@ pub fn init(region: Region, capacity: u32) -> Result<(), LayoutError> {
 pub fn cursors(region: Region) -> Result<Cursors, LayoutError> {
     let ring = Shared::attach(region)?;
     let confirmed = ring.header().confirmed.0.load(Ordering::Relaxed);
-    let sent = ring.header().sent.0.load(Ordering::Relaxed);
+    let sent = ring.header().gauges.0.sent.load(Ordering::Relaxed);
     let written = ring.header().written.0.load(Ordering::Relaxed);
-    Ok(Cursors { confirmed, sent, written, capacity: ring.capacity })
+    // The consumer may not have looked since the producer wrote.
+    let peak = ring.header().gauges.0.peak.load(Ordering::Relaxed).min(ring.capacity as u64);
+    let peak = peak.max(used(written, confirmed, ring.capacity) as u64);
+    Ok(Cursors { confirmed, sent, written, peak, capacity: ring.capacity })
 }
 
 fn check_capacity(region: Region, capacity: u32) -> Result<(), LayoutError> {
@@ -573,6 +589,8 @@ pub struct Consumer {
     sent: u64,
     /// Last seen `written`, never ahead of the real one.
     written_seen: u64,
+    /// What the header has as `peak`.
+    peak: u64,
     _one_thread: PhantomData<*mut ()>,
 }
 
@@ -590,7 +608,9 @@ impl Consumer {
     pub unsafe fn attach(region: Region) -> Result<Self, LayoutError> {
         let ring = Shared::attach(region)?;
         let confirmed = ring.header().confirmed.0.load(Ordering::Relaxed); // own cursor (I1)
-        let mut consumer = Self { ring, confirmed, sent: confirmed, written_seen: confirmed, _one_thread: PhantomData };
+        let peak = ring.header().gauges.0.peak.load(Ordering::Relaxed);
+        let mut consumer =
+            Self { ring, confirmed, sent: confirmed, written_seen: confirmed, peak, _one_thread: PhantomData };
         consumer.refresh_written()?;
         consumer.mirror_sent();
         Ok(consumer)
@@ -660,11 +680,16 @@ impl Consumer {
             return Err(Corrupt::Cursors { confirmed: self.confirmed, written, capacity });
         }
         self.written_seen = written;
+        let used = written - self.confirmed;
+        if used > self.peak {
+            self.peak = used;
+            self.ring.header().gauges.0.peak.store(used, Ordering::Relaxed); // a gauge
+        }
         Ok(())
     }
 
     fn mirror_sent(&self) {
-        self.ring.header().sent.0.store(self.sent, Ordering::Relaxed); // a gauge
+        self.ring.header().gauges.0.sent.store(self.sent, Ordering::Relaxed); // a gauge
     }
 
     fn out_of_window(&self, cursor: u64) -> Corrupt {
@@ -809,7 +834,8 @@ mod tests {
         let mut successor = unsafe { Consumer::attach(region) }.unwrap();
         assert_eq!(cursors(region).unwrap().sent, 128);
         assert_eq!(kinds(&mut successor), [2, 3]);
-        assert_eq!(cursors(region).unwrap(), Cursors { confirmed: 128, sent: 256, written: 256, capacity: CAPACITY });
+        let expected = Cursors { confirmed: 128, sent: 256, written: 256, peak: 256, capacity: CAPACITY };
+        assert_eq!(cursors(region).unwrap(), expected);
     }
 
     #[test]

@@ -14,10 +14,11 @@ use shm::{Bell, Consumer, Producer, Region, Words, ring};
 
 use super::counters::{COLUMNS, Counter, Row};
 use super::registry::Registry;
+use super::status::Board;
 use super::suspended::Suspensions;
 
 /// Layout of this build; a block written by another one is refused.
-const MAGIC: u64 = 0x6b7a_6275_735f_0001;
+const MAGIC: u64 = 0x6b7a_6275_735f_0002;
 
 /// Words that belong to nobody in particular.
 #[derive(Clone, Copy)]
@@ -93,6 +94,8 @@ pub struct Sizes {
     pub ack: u32,
     /// Bytes for the subscriptions.
     pub registry: u32,
+    /// Brokers.
+    pub brokers: usize,
     /// Asynchronous queries that can be under way; 0 when none is possible.
     pub suspended: usize,
     /// Largest message in either direction, bytes.
@@ -133,6 +136,7 @@ pub struct Layout {
     own: usize,
     registry: usize,
     suspended: usize,
+    board: usize,
     bells: usize,
     commands: usize,
     replies: usize,
@@ -156,12 +160,13 @@ impl Layout {
         let own = area(Words::bytes_for(Own::Len as usize) * sizes.processes);
         let registry = area(Words::bytes_for(Registry::words(sizes.registry)));
         let suspended = area(Words::bytes_for(Suspensions::words(sizes.suspended)));
+        let board = area(Words::bytes_for(Board::words(sizes.brokers)));
         let bells = area(Bell::BYTES * (sizes.processes + 1));
         let commands = area(ring_area(sizes.command, sizes.processes));
         let replies = area(ring_area(sizes.reply, sizes.processes));
         let deliveries = area(ring_area(sizes.delivery, sizes.consumers));
         let acks = area(ring_area(sizes.ack, sizes.consumers));
-        Self { sizes, rows, own, registry, suspended, bells, commands, replies, deliveries, acks, end }
+        Self { sizes, rows, own, registry, suspended, board, bells, commands, replies, deliveries, acks, end }
     }
 
     /// Bytes of the whole block.
@@ -327,6 +332,14 @@ impl Shared {
         Ok(Suspensions::new(unsafe { Words::attach(region, count)? }))
     }
 
+    /// How brokers and subscriptions stand.
+    pub fn board(&self) -> Result<Board, LayoutError> {
+        let count = Board::words(self.layout.sizes.brokers);
+        let region = self.region.sub(self.layout.board, Words::bytes_for(count))?;
+        // SAFETY: as for the counters.
+        Ok(Board::new(unsafe { Words::attach(region, count)? }))
+    }
+
     /// The wake-up of one process.
     pub fn process_bell(&self, process_no: usize) -> Result<Bell, LayoutError> {
         self.check_process(process_no)?;
@@ -360,7 +373,7 @@ impl Shared {
                 let Some(cursors) = cursors.ok().filter(|c| c.written > 0) else { continue };
                 let process_no = if count == processes { index } else { self.consumer_process(index).unwrap_or(0) };
                 let used = cursors.written.saturating_sub(cursors.confirmed);
-                levels.push(Level { process_no, ring, used, size: u64::from(capacity) });
+                levels.push(Level { process_no, ring, used, peak: cursors.peak, size: u64::from(capacity) });
             }
         }
         levels
@@ -548,6 +561,8 @@ pub struct Level {
     pub ring: &'static str,
     /// Bytes in the ring.
     pub used: u64,
+    /// Most bytes that were in it, [`ring::Cursors::peak`].
+    pub peak: u64,
     /// Bytes it can hold.
     pub size: u64,
 }

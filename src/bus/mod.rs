@@ -22,6 +22,7 @@
 //! | `ack` | consumer → manager: what became of a message |
 //! | `fragment` | messages larger than a ring, cut and joined |
 //! | `registry` | subscriptions, kept where a new manager finds them again |
+//! | `status` | how brokers and subscriptions stand |
 //! | `suspended` | transactions that wait for an asynchronous query |
 //! | `counters` | every number that statistics and RPC show |
 //! | `worker`, [`inlet`], [`port`] | the three ends: script process, consumer process, manager |
@@ -40,6 +41,7 @@ pub mod port;
 pub mod registry;
 pub mod reply;
 pub mod resume;
+pub mod status;
 pub mod subscription;
 pub mod suspended;
 pub mod wire;

@@ -270,6 +270,7 @@ mod tests {
             delivery: 4096,
             ack: 2048,
             registry: 4096,
+            brokers: 2,
             suspended: 64,
             max_message: 1 << 20,
         };

@@ -57,6 +57,7 @@ fn sizes(config: &Config, processes: usize, suspended: usize) -> Sizes {
         delivery: config.rings.delivery,
         ack: config.rings.ack,
         registry: REGISTRY_BYTES,
+        brokers: config.brokers.len(),
         suspended,
         max_message: config.max_message_size,
     }

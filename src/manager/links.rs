@@ -8,7 +8,9 @@ use std::hash::BuildHasher;
 use super::log::Log;
 use super::session::{Opened, Setup, SetupError};
 use crate::bus::ManagerPort;
+use crate::bus::clock::unix_seconds;
 use crate::bus::counters::Counter;
+use crate::bus::status::{self, Board, Status};
 
 /// A connection that lived so long was healthy. One that breaks sooner, again and again, is treated like a failed attempt:
 /// it may be a message that the library cannot read.
@@ -28,6 +30,12 @@ struct Link {
     was_up: bool,
     /// Whether it had been up before the present connection: then what waits there is the backlog of a reconnect.
     reconnected: bool,
+    /// Connected, but nothing is confirmed.
+    stalled: bool,
+    /// Since when it is up, down or stalled, Unix seconds.
+    since_unix: u64,
+    /// What went wrong last.
+    last_error: String,
 }
 
 #[derive(Debug)]
@@ -43,13 +51,14 @@ pub struct Links {
     setup: Setup,
     log: Log,
     links: Vec<Link>,
+    board: Board,
     jitter: RandomState,
     tried: bool,
 }
 
 impl Links {
-    /// All down, to be tried at once. `was_up`: a manager before this one was connected.
-    pub fn new(setup: Setup, log: Log, was_up: bool) -> Self {
+    /// All down, to be tried at once. `was_up`: a manager before this one was connected. `board`: where to show it.
+    pub fn new(setup: Setup, log: Log, board: Board, was_up: bool) -> Self {
         let down = || Link {
             state: State::Down { retry_ns: 0 },
             failures: 0,
@@ -57,9 +66,14 @@ impl Links {
             down_ns: crate::bus::clock::now_ns(),
             was_up,
             reconnected: false,
+            stalled: false,
+            since_unix: unix_seconds(),
+            last_error: String::new(),
         };
-        let links = setup.config.brokers.iter().map(|_| down()).collect();
-        Self { setup, log, links, jitter: RandomState::new(), tried: false }
+        let links: Vec<Link> = setup.config.brokers.iter().map(|_| down()).collect();
+        let links = Self { setup, log, links, board, jitter: RandomState::new(), tried: false };
+        (0..links.links.len()).for_each(|index| links.show(index));
+        links
     }
 
     /// Whether the present connection to broker `index` is a reconnect.
@@ -69,11 +83,12 @@ impl Links {
 
     /// Starts the attempts to connect that are due, and the looks for another server of the same name.
     pub fn tick(&mut self, now_ns: u64) {
-        for (index, link) in self.links.iter_mut().enumerate() {
-            match &mut link.state {
+        for index in 0..self.links.len() {
+            match &mut self.links[index].state {
                 State::Down { retry_ns } if *retry_ns <= now_ns => {
-                    link.state = State::Connecting;
+                    self.links[index].state = State::Connecting;
                     self.setup.connect(index);
+                    self.show(index);
                 }
                 State::Up(opened) if opened.namesake_check_ns.is_some_and(|due| due <= now_ns) => {
                     opened.namesake_check_ns = None;
@@ -141,6 +156,7 @@ impl Links {
                     ));
                 }
                 link.state = State::Up(opened);
+                link.since_unix = unix_seconds();
                 link.failures = 0;
                 link.reconnected = std::mem::replace(&mut link.was_up, true);
                 port.row.inc(Counter::Connects);
@@ -150,6 +166,7 @@ impl Links {
                 let pause = self.pause_ns(index);
                 let link = &mut self.links[index];
                 link.state = State::Down { retry_ns: now_ns + pause };
+                link.last_error.clone_from(&error.why);
                 // The first failure is the news; the attempts after it are not.
                 if link.failures == 1 {
                     let ms = pause / 1_000_000;
@@ -160,24 +177,55 @@ impl Links {
                 }
             }
         }
+        self.show(index);
     }
 
     /// Takes the session off its link; the next attempt follows after the shortest pause.
-    pub fn take(&mut self, session: u64, now_ns: u64) -> Option<(usize, Box<Opened>)> {
+    pub fn take(&mut self, session: u64, why: &str, now_ns: u64) -> Option<(usize, Box<Opened>)> {
         let index = self.index_of(session)?;
         let lived_ns = now_ns.saturating_sub(self.at(index)?.opened_ns);
         let link = &mut self.links[index];
         link.down_ns = now_ns;
+        link.stalled = false;
+        link.since_unix = unix_seconds();
+        why.clone_into(&mut link.last_error);
         link.short_lived = if lived_ns >= HEALTHY_NS { 0 } else { link.short_lived.saturating_add(1) };
         let pause = self.pause_ns(index);
         let state = &mut self.links[index].state;
         match std::mem::replace(state, State::Down { retry_ns: now_ns + pause }) {
-            State::Up(opened) => Some((index, opened)),
+            State::Up(opened) => {
+                self.show(index);
+                Some((index, opened))
+            }
             other => {
                 *state = other;
                 None
             }
         }
+    }
+
+    /// Notes whether the broker that takes messages confirms them.
+    pub fn set_stalled(&mut self, stalled: bool) {
+        let Some(index) = self.primary() else { return };
+        let link = &mut self.links[index];
+        if link.stalled != stalled {
+            link.stalled = stalled;
+            link.since_unix = unix_seconds();
+            self.show(index);
+        }
+    }
+
+    /// Puts the state of broker `index` where `kamcmd kazoo.status` finds it.
+    fn show(&self, index: usize) {
+        let link = &self.links[index];
+        let state = match link.state {
+            State::Down { .. } => status::State::Down,
+            State::Connecting => status::State::Connecting,
+            State::Up(_) if link.stalled => status::State::Stalled,
+            State::Up(_) => status::State::Up,
+        };
+        let (since_unix, why) = (link.since_unix, link.last_error.clone());
+        self.board.put(index, &Status { state, broker: index, since_unix, why, ..Status::default() });
     }
 
     /// Broker index and session of every connection that is up.

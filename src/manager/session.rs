@@ -98,6 +98,8 @@ pub struct Opened {
 pub struct Subscribed {
     /// Its channel.
     pub channel: Channel,
+    /// Its queue, as the broker named it.
+    pub queue: String,
     /// Messages that waited in the queue.
     pub backlog: u32,
 }
@@ -296,7 +298,7 @@ impl Setup {
             }
         }
         channel.consume(&queue.name, Source::Subscription, &self.inbox).await?;
-        Ok(Subscribed { channel, backlog: queue.messages })
+        Ok(Subscribed { channel, queue: queue.name, backlog: queue.messages })
     }
 }
 

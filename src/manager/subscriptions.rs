@@ -10,6 +10,8 @@ use super::amqp::Channel;
 use super::log::Log;
 use super::session::{Opened, Setup, SetupError, Subscribed};
 use super::tracker::{Settle, Tracker};
+use crate::bus::clock::unix_seconds;
+use crate::bus::status::{self, Board, Status};
 use crate::bus::subscription::Subscription;
 use crate::bus::{ManagerPort, Verdict};
 
@@ -51,6 +53,14 @@ enum State {
     },
 }
 
+/// A record of the board.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    slot: usize,
+    state: status::State,
+    since_unix: u64,
+}
+
 /// All subscriptions.
 #[derive(Debug)]
 pub struct Subscriptions {
@@ -65,13 +75,16 @@ pub struct Subscriptions {
     /// By epoch.
     active: HashMap<u64, Active>,
     dirty: Vec<u64>,
+    /// Where to show what is declared, with the record of each broker and subscription.
+    board: Board,
+    shown: HashMap<(usize, usize), Shown>,
     /// A connection that takes no more acknowledgements.
     broken: Option<u64>,
 }
 
 impl Subscriptions {
-    /// None yet.
-    pub fn new(setup: Setup, log: Log) -> Self {
+    /// None yet. `board`: where to show them.
+    pub fn new(setup: Setup, log: Log, board: Board) -> Self {
         Self {
             setup,
             log,
@@ -80,6 +93,8 @@ impl Subscriptions {
             states: HashMap::new(),
             active: HashMap::new(),
             dirty: Vec::new(),
+            board,
+            shown: HashMap::new(),
             broken: None,
         }
     }
@@ -159,13 +174,14 @@ impl Subscriptions {
         let before = self.states.get(&(session, index)).copied();
         let state = match result {
             Ok(subscribed) => {
-                let Subscribed { channel, backlog } = *subscribed;
+                let Subscribed { channel, queue: declared, backlog } = *subscribed;
                 self.log.info(format_args!(
                     "consuming queue \"{queue}\" (exchange \"{exchange}\"), {backlog} messages wait"
                 ));
                 let epoch = channel.epoch();
                 let backlog = if reconnect { backlog } else { 0 };
                 let tracker = Tracker::default();
+                self.show(broker, index, status::State::Consuming, declared, String::new());
                 self.active.insert(epoch, Active { index, broker, session, channel, tracker, backlog });
                 State::Active
             }
@@ -179,6 +195,7 @@ impl Subscriptions {
                         "cannot consume queue \"{queue}\" (exchange \"{exchange}\"): {why}; will be tried again"
                     ));
                 }
+                self.show(broker, index, status::State::Refused, queue.clone(), why);
                 State::Refused { retry_ns: now_ns + pause_ns, pause_ns }
             }
         };
@@ -188,17 +205,24 @@ impl Subscriptions {
     /// The channel with `epoch` was closed or its consumer cancelled: declare it again. True if it was one of ours.
     pub fn channel_lost(&mut self, epoch: u64, why: &str, now_ns: u64) -> bool {
         let Some(active) = self.active.remove(&epoch) else { return false };
-        let queue = self.get(active.index).map_or("", |s| &s.queue.name);
+        let queue = self.get(active.index).map(|s| s.queue.name.clone()).unwrap_or_default();
         self.log.warn(format_args!("consumer of queue \"{queue}\" ended: {why}; subscribing again"));
         let state = State::Refused { retry_ns: now_ns + RETRY_MIN_NS / 10, pause_ns: RETRY_MIN_NS / 2 };
         self.states.insert((active.session, active.index), state);
+        self.show(active.broker, active.index, status::State::Declaring, queue, why.to_owned());
         true
     }
 
-    /// A connection is gone with all its channels.
-    pub fn session_lost(&mut self, session: u64) {
+    /// A connection to broker number `broker` is gone with all its channels.
+    pub fn session_lost(&mut self, broker: usize, session: u64) {
         self.states.retain(|(s, _), _| *s != session);
         self.active.retain(|_, a| a.session != session);
+        for index in 0..self.list.len() {
+            if let Some(subscription) = self.get(index).filter(|_| self.is_wanted(broker, index)) {
+                let queue = subscription.queue.name.clone();
+                self.show(broker, index, status::State::Waiting, queue, String::new());
+            }
+        }
     }
 
     /// The broker delivered `tag` on channel `epoch`.
@@ -236,6 +260,21 @@ impl Subscriptions {
         settled
     }
 
+    /// Puts the state of a subscription where `kamcmd kazoo.status` finds it.
+    fn show(&mut self, broker: usize, index: usize, state: status::State, name: String, why: String) {
+        let next = self.setup.config.brokers.len() + self.shown.len();
+        if next >= self.board.slots() && !self.shown.contains_key(&(broker, index)) {
+            return;
+        }
+        let fresh = Shown { slot: next, state: status::State::Unknown, since_unix: 0 };
+        let shown = self.shown.entry((broker, index)).or_insert(fresh);
+        if shown.state != state {
+            *shown = Shown { state, since_unix: unix_seconds(), ..*shown };
+        }
+        let since_unix = shown.since_unix;
+        self.board.put(shown.slot, &Status { state, broker, subscription: index, since_unix, name, why });
+    }
+
     fn read_registry(&mut self, port: &ManagerPort) {
         let Ok(registry) = port.shared.registry() else { return };
         self.read = true;
@@ -263,6 +302,10 @@ impl Subscriptions {
         }
         let Some(subscription) = self.get(index).cloned() else { return };
         self.states.insert((opened.session, index), State::Declaring { after_ns });
+        if after_ns == 0 {
+            // One that was refused keeps its reason until it succeeds.
+            self.show(broker, index, status::State::Declaring, subscription.queue.name.clone(), String::new());
+        }
         self.setup.subscribe((opened.session, broker), opened.connection.clone(), index, subscription);
     }
 }

@@ -94,6 +94,8 @@ impl Manager {
         let processes = port.processes.len();
         let consumers = port.consumers.len();
         let wake = Wake::new(port.shared).map_err(|e| format!("no wake-up: {e}"))?;
+        let board = port.shared.board().map_err(|e| e.to_string())?;
+        board.clear();
         let suspensions = port.shared.suspensions().map_err(|e| e.to_string())?;
         let mut resumes = Resumes::new(suspensions, config.max_message_size.saturating_mul(MAX_WAITING_ANSWERS));
         resumes.end_inherited(&port);
@@ -102,11 +104,11 @@ impl Manager {
         Ok(Self {
             config,
             log,
-            links: Links::new(setup.clone(), log, was_up),
+            links: Links::new(setup.clone(), log, board, was_up),
             publisher: Publisher::new(config, log, processes),
             queries: Queries::default(),
             outcomes: Outcomes { replies: Replies::new(processes), resumes },
-            subscriptions: Subscriptions::new(setup.clone(), log),
+            subscriptions: Subscriptions::new(setup.clone(), log, board),
             suspects: Suspects::new(config.max_redeliveries),
             dispatch: Dispatch::new(consumers),
             wake,
@@ -163,7 +165,8 @@ impl Manager {
     pub async fn close(&mut self) {
         while self.ack_turn() > 0 {}
         let sessions: Vec<u64> = self.links.up().map(|(_, o)| o.session).collect();
-        let taken: Vec<_> = sessions.into_iter().filter_map(|s| self.links.take(s, u64::MAX / 2)).collect();
+        let taken: Vec<_> =
+            sessions.into_iter().filter_map(|s| self.links.take(s, "the server stops", u64::MAX / 2)).collect();
         let closing: Vec<_> = taken.into_iter().map(|(_, opened)| tokio::spawn(opened.close_and_wait())).collect();
         for task in closing {
             let _ = task.await;
@@ -553,9 +556,9 @@ impl Manager {
 
     /// A connection is gone: sends again what it had under way, and starts over with it.
     fn session_lost(&mut self, session: u64, why: &str, now_ns: u64) {
-        let Some((broker, mut opened)) = self.links.take(session, now_ns) else { return };
+        let Some((broker, mut opened)) = self.links.take(session, why, now_ns) else { return };
         self.port.row.inc(Counter::Disconnects);
-        self.subscriptions.session_lost(session);
+        self.subscriptions.session_lost(broker, session);
         let publish = opened.publish.take();
         let waiting = publish.as_ref().map_or(0, |p| p.in_flight.len());
         let name = self.links.name(broker);
@@ -647,6 +650,7 @@ impl Manager {
         } else {
             Flow::Moving
         };
+        self.links.set_stalled(flow == Flow::Still);
         let before = self.port.shared.flow();
         if before == flow {
             return;
