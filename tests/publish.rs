@@ -439,6 +439,47 @@ fn unknown_exchange_is_reported_and_every_other_message_arrives() {
     still_well(&mut kamailio);
 }
 
+#[test]
+fn event_route_is_told_which_message_the_broker_refused() {
+    const STORM: usize = 400;
+    let routes = r##"
+        event_route[kazoo:consumer-event-connection] { xlog("L_DBG", "open\n"); }
+        event_route[kazoo:consumer-event-amqp-error-not-found] {
+            xlog("L_INFO", "REFUSED=$(kzE{kz.json,exchange}) $(kzE{kz.json,routing_key}) $(kzE{kz.json,code})"
+                " $(kzE{kz.json,message_id}) $(kzE{kz.json,process}) $(kzE{kz.json,left_out}) $(kzE{kz.json,text})\n");
+        }
+        event_route[kazoo:consumer-event-amqp-error] { xlog("L_INFO", "OTHER=$(kzE{kz.json,Event-Name})\n"); }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "GENERAL=$kzE\n"); }
+    "##;
+    let broker = broker();
+    let mut kamailio = start("told", &broker, |builder| {
+        builder.routes(format!("{ROUTES}{routes}")).modparam_int("amqp_consumer_processes", 1).children(1)
+    });
+    let sip = sip(&kamailio);
+    assert_eq!(publish(&sip, "nowhere", "the.key", "{}"), 1);
+    let told = common::reports(&kamailio, "REFUSED=", 1).remove(0);
+    let words: Vec<_> = told.splitn(7, ' ').collect();
+    assert_eq!((words[0], words[1], words[2]), ("nowhere", "the.key", "404"), "{told}");
+    assert!(words[3].ends_with(&format!("-{}-1", words[4])), "message_id names the process: {told}");
+    assert!(words[6].contains("no exchange 'nowhere'"), "{told}");
+
+    // "loop" publishes to an exchange of that name, which nobody made.
+    let answer = ask(&sip, "loop", &[("X-Count", &STORM.to_string())], "");
+    assert_eq!(number(&answer, "X-Accepted"), STORM as i64);
+    until_stat(&kamailio, "refused_by_broker", STORM as u64 + 1);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(publish(&sip, "nowhere", "last", "{}"), 1);
+    common::until_logged(&kamailio, "REFUSED=nowhere last");
+    let all = common::logged(&kamailio, "REFUSED=");
+    let left_out: usize = all.iter().map(|line| line.split(' ').nth(5).unwrap().parse::<usize>().unwrap()).sum();
+    assert_eq!(all.len() + left_out, STORM + 2, "told or counted: {all:#?}");
+    assert!(left_out > STORM / 2, "held back in a storm: {all:#?}");
+    for marker in ["OTHER=", "GENERAL="] {
+        assert_eq!(common::logged(&kamailio, marker), Vec::<String>::new(), "one route, and never the general one");
+    }
+    still_well(&mut kamailio);
+}
+
 /// Publishes message `number` of `client`; each tenth time one to a missing exchange before it. True when it did.
 fn publish_beside_offenders(sip: &SipClient, client: usize, number: usize) -> bool {
     let offends = number % 10 == client;

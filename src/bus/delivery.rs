@@ -13,6 +13,8 @@ pub enum DeliveryKind {
     LateReply,
     /// Made by the module itself: a connection was opened or closed.
     ConnectionEvent,
+    /// Made by the module itself: the broker did not take a message.
+    RefusalEvent,
 }
 
 /// How the manager finds the message again when the consumer is done with it.
@@ -35,7 +37,7 @@ pub struct Delivery {
     pub ack: Option<AckHandle>,
     /// The broker says that it was delivered before.
     pub redelivered: bool,
-    /// Number of the broker, counted from 1; 0 for [`DeliveryKind::ConnectionEvent`].
+    /// Number of the broker, counted from 1; 0 for an event that the module made itself.
     pub broker_id: u32,
     /// When it arrived, Unix seconds.
     pub received_unix: u64,
@@ -49,6 +51,14 @@ pub struct Delivery {
     pub event_subkey: Vec<u8>,
     /// The body as it came from the bus: any bytes.
     pub body: Vec<u8>,
+}
+
+impl DeliveryKind {
+    /// Whether the module made the event itself: its payload is complete, it came with no routing key, and nobody
+    /// has to be interested.
+    pub fn is_made_here(self) -> bool {
+        matches!(self, Self::ConnectionEvent | Self::RefusalEvent)
+    }
 }
 
 impl Delivery {
@@ -81,6 +91,7 @@ impl Delivery {
             DeliveryKind::Message => 0,
             DeliveryKind::LateReply => 1,
             DeliveryKind::ConnectionEvent => 2,
+            DeliveryKind::RefusalEvent => 3,
         });
         put.u8(u8::from(self.ack.is_some()) * WANTS_ACK + u8::from(self.redelivered) * REDELIVERED);
         let ack = self.ack.unwrap_or(AckHandle { subscription: 0, epoch: 0, delivery_tag: 0 });
@@ -102,6 +113,7 @@ impl Delivery {
             0 => DeliveryKind::Message,
             1 => DeliveryKind::LateReply,
             2 => DeliveryKind::ConnectionEvent,
+            3 => DeliveryKind::RefusalEvent,
             _ => return None,
         };
         let flags = take.u8()?;

@@ -27,7 +27,7 @@ pub fn handle(config: &Config, row: &Row, delivery: &Delivery) {
             return;
         }
     };
-    let made_here = delivery.kind == DeliveryKind::ConnectionEvent;
+    let made_here = delivery.kind.is_made_here();
     let text = if made_here { delivery.body.clone() } else { payload.to_bytes() };
     let routing_key = (!made_here).then_some(delivery.routing_key.as_slice());
     let ran = script::event::during(&text, routing_key, || {
@@ -44,7 +44,7 @@ pub fn handle(config: &Config, row: &Row, delivery: &Delivery) {
 }
 
 fn parse<'d>(config: &'d Config, delivery: &'d Delivery) -> Result<Value<'d>, PayloadError> {
-    if delivery.kind == DeliveryKind::ConnectionEvent {
+    if delivery.kind.is_made_here() {
         return Ok(Value::parse(&delivery.body)?);
     }
     let origin = Origin {
@@ -57,7 +57,9 @@ fn parse<'d>(config: &'d Config, delivery: &'d Delivery) -> Result<Value<'d>, Pa
 
 /// Runs the most specific route that exists. False if there is none.
 fn run_route(config: &Config, delivery: &Delivery, payload: &Value<'_>, msg: SipMsg<'_>) -> bool {
-    let found = candidates(payload, keys(config, delivery)).find_map(EventRoute::find_bytes);
+    // Routes for everything were written before there were events about refused messages.
+    let names = if delivery.kind == DeliveryKind::RefusalEvent { 2 } else { usize::MAX };
+    let found = candidates(payload, keys(config, delivery)).take(names).find_map(EventRoute::find_bytes);
     if let Some(route) = found {
         route.run_as_request(msg);
     }
@@ -73,7 +75,7 @@ fn keys<'k>(config: &'k Config, delivery: &'k Delivery) -> EventKeys<'k> {
 
 /// Nobody asks for events that the module makes itself; for a message it is worth a line.
 fn no_route(row: &Row, delivery: &Delivery, payload: &Value<'_>, config: &Config) {
-    if delivery.kind == DeliveryKind::ConnectionEvent {
+    if delivery.kind.is_made_here() {
         return;
     }
     row.inc(Counter::NoRoute);

@@ -17,6 +17,7 @@
 //! | `turn` | the loop: three kinds of work with their counts, and sleeping |
 //! | `outbox` | what of one command ring was sent, confirmed, must be sent again |
 //! | `publisher` | commands to the broker, confirms back, poison isolated |
+//! | `refusals` | events about messages that the broker did not take |
 //! | `queries` | who waits for which `Msg-ID` |
 //! | `resumes` | outcomes for suspended transactions |
 //! | `links` | state of each broker: down, connecting, up; back-off |
@@ -41,6 +42,7 @@ pub mod log;
 mod outbox;
 mod publisher;
 mod queries;
+mod refusals;
 mod resumes;
 pub mod run;
 mod session;

@@ -16,6 +16,7 @@ use super::links::Links;
 use super::log::Log;
 use super::outbox::{RecordId, Window};
 use super::queries::{Outcomes, Pending, Queries};
+use super::refusals::{Reason, Refusals, Refused};
 use super::session::PublishChannel;
 use crate::bus::command::{Body, Command};
 use crate::bus::counters::Counter;
@@ -56,8 +57,8 @@ pub struct Publisher {
     log: Log,
     windows: Vec<Window>,
     next: usize,
-    /// By broker and exchange: refused until then.
-    quarantine: HashMap<(usize, Vec<u8>), u64>,
+    /// By broker and exchange: refused until then, and why.
+    quarantine: HashMap<(usize, Vec<u8>), (u64, Reason)>,
     /// Records that the broker could not take, with the time of their next attempt.
     delayed: Vec<(u64, usize, RecordId)>,
     /// Sends left with a window of one, to find an offender that the close text does not name.
@@ -67,7 +68,9 @@ pub struct Publisher {
     blocked: Vec<bool>,
     /// Rings that cannot be read any more; never expected.
     unreadable: Vec<bool>,
-    refusals: Throttle,
+    /// Events about refused messages.
+    pub refusals: Refusals,
+    refusal_lines: Throttle,
     damage: Throttle,
     message_id: String,
 }
@@ -102,7 +105,8 @@ impl Publisher {
             touched: vec![false; processes],
             blocked: vec![false; processes],
             unreadable: vec![false; processes],
-            refusals: Throttle::default(),
+            refusals: Refusals::default(),
+            refusal_lines: Throttle::default(),
             damage: Throttle::default(),
             message_id: String::new(),
         }
@@ -224,7 +228,7 @@ impl Publisher {
         let mut resent = 0;
         for (process_no, id) in &open {
             if offender == Some((*process_no, *id)) {
-                self.refuse(around, *process_no, *id, &format!("{} {}", close.code, close.text));
+                self.refuse(around, *process_no, *id, &Reason::closed(close));
             } else {
                 resent += u64::from(self.windows[*process_no].again(*id));
             }
@@ -312,21 +316,21 @@ impl Publisher {
                     return Decision::Wait;
                 }
                 if links.at(index).is_none() {
-                    return Decision::Refuse(format!("broker {id} is not connected"));
+                    return Decision::Refuse(Reason::not_connected(id));
                 }
                 index
             }
         };
         if !self.quarantine.is_empty()
-            && let Some(until) = self.quarantine.get(&(broker, command.exchange.as_bytes().to_vec()))
+            && let Some((until, why)) = self.quarantine.get(&(broker, command.exchange.as_bytes().to_vec()))
             && *until > now_ns
         {
-            return Decision::Refuse("the broker refused its exchange a moment ago".to_owned());
+            return Decision::Refuse(why.clone());
         }
         if str::from_utf8(command.exchange.as_bytes()).is_err()
             || str::from_utf8(command.routing_key.as_bytes()).is_err()
         {
-            return Decision::Refuse("exchange or routing key is not UTF-8".to_owned());
+            return Decision::Refuse(Reason::not_utf8());
         }
         let publish = links.at(broker).and_then(|o| o.publish.as_ref());
         let room = publish.is_some_and(|p| p.in_flight.len() < self.window());
@@ -398,7 +402,7 @@ impl Publisher {
             around.port.row.inc(Counter::Nacked);
             let Some(nacks) = self.windows[process_no].nacked(id) else { continue };
             if nacks >= MAX_NACKS {
-                self.refuse(around, process_no, id, "the broker could not take it (negative confirm), again and again");
+                self.refuse(around, process_no, id, &Reason::not_taken());
             } else {
                 let due_ns = around.now_ns + (NACK_PAUSE_NS << (nacks - 1));
                 self.delayed.push((due_ns, process_no, id));
@@ -407,30 +411,30 @@ impl Publisher {
         }
     }
 
-    /// Gives up one record: counts, logs, and tells a worker that waits for its answer.
-    fn refuse(&mut self, around: &mut Around<'_>, process_no: usize, id: RecordId, why: &str) {
+    /// Gives up one record: counts, logs, makes an event, and tells a worker that waits for its answer.
+    fn refuse(&mut self, around: &mut Around<'_>, process_no: usize, id: RecordId, why: &Reason) {
         around.port.row.inc(Counter::RefusedByBroker);
         self.settle(process_no, id);
-        let mut asked = None;
-        let what = match self.command(around.port, process_no, id) {
-            None => "a message".to_owned(),
-            Some(command) => {
-                asked = command.query.map(|query| {
-                    // It is among the queries only if it was sent before.
-                    around.queries.take_record(query.msg_id, process_no, id);
-                    let (sequence, deadline_ns, ticket) = (command.sequence, query.deadline_ns, query.ticket);
-                    Pending { process_no, sequence, deadline_ns, record: id, session: 0, ticket }
-                });
-                let exchange = String::from_utf8_lossy(command.exchange.as_bytes());
-                let key = String::from_utf8_lossy(command.routing_key.as_bytes());
-                format!(
-                    "message {} of process {process_no} (exchange \"{exchange}\", routing key \"{key}\")",
-                    command.sequence
-                )
-            }
-        };
-        if let Some(more) = self.refusals.pass() {
-            self.log.error(format_args!("{what} refused: {why}{more}"));
+        let Some(start) = self.windows[process_no].place_of(id) else { return };
+        let record = around.port.processes[process_no].commands.read_at(start);
+        let Some(command) = record.ok().and_then(|r| Command::decode(r.bytes)) else { return };
+        let asked = command.query.map(|query| {
+            // It is among the queries only if it was sent before.
+            around.queries.take_record(query.msg_id, process_no, id);
+            let (sequence, deadline_ns, ticket) = (command.sequence, query.deadline_ns, query.ticket);
+            Pending { process_no, sequence, deadline_ns, record: id, session: 0, ticket }
+        });
+        let (exchange, routing_key) = (command.exchange.as_bytes(), command.routing_key.as_bytes());
+        message_id(&mut self.message_id, around.port.shared.boot(), process_no, command.sequence);
+        let refused = Refused { process_no, message_id: &self.message_id, exchange, routing_key, reason: why };
+        self.refusals.push(self.config, &refused, around.now_ns);
+        if let Some(more) = self.refusal_lines.pass() {
+            self.log.error(format_args!(
+                "message {} of process {process_no} (exchange \"{}\", routing key \"{}\") refused: {why}{more}",
+                command.sequence,
+                String::from_utf8_lossy(exchange),
+                String::from_utf8_lossy(routing_key)
+            ));
         }
         if let Some(query) = asked {
             around.outcomes.send(around.port, &query, Outcome::Refused);
@@ -469,8 +473,9 @@ impl Publisher {
     ) -> Option<(usize, RecordId)> {
         let culprit = Culprit::named_in(close);
         if let Some(Culprit::Exchange(name)) = culprit {
-            self.quarantine.retain(|_, until| *until > around.now_ns);
-            self.quarantine.insert((broker, name.as_bytes().to_vec()), around.now_ns + QUARANTINE_NS);
+            self.quarantine.retain(|_, (until, _)| *until > around.now_ns);
+            let until = around.now_ns + QUARANTINE_NS;
+            self.quarantine.insert((broker, name.as_bytes().to_vec()), (until, Reason::closed(close)));
         }
         let found = culprit.and_then(|culprit| self.first(around.port, open, |command| culprit.fits(command)));
         found.or(if let [only] = open { Some(*only) } else { None })
@@ -491,7 +496,7 @@ impl Publisher {
 enum Decision {
     Send(usize),
     Wait,
-    Refuse(String),
+    Refuse(Reason),
     /// An asynchronous query that no broker can take.
     NoBroker(Ticket),
     Expired,

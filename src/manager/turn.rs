@@ -224,6 +224,9 @@ impl Manager {
     /// CONSUME: replies to the workers, messages to the consumers.
     fn consume_turn(&mut self, now_ns: u64) -> usize {
         let mut moved = self.take_replies(now_ns);
+        while let Some(event) = self.publisher.refusals.next() {
+            self.push_local(Delivery::local(DeliveryKind::RefusalEvent, event));
+        }
         self.outcomes.replies.flush(&mut self.port, now_ns);
         for origin in self.dispatch.resume(&mut self.port) {
             self.handed_out(origin);
