@@ -6,6 +6,8 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use common::{
@@ -490,6 +492,82 @@ fn message_that_kills_consumer_after_consumer_is_given_up_and_no_other() {
     assert_eq!(handled, (0..10).map(|id| id.to_string()).collect::<Vec<_>>(), "each once, none before its turn");
     let dead = Sink::start(broker.client(), Queue::new("poison-dead").durable()).unwrap();
     assert_eq!(exactly(&dead, 1)[0].json()["Id"], "deadly");
+}
+
+/// One AMQP connection without a client library: those refuse to send what is not UTF-8.
+struct Wire(TcpStream);
+
+impl Wire {
+    fn open(broker: &Broker) -> Self {
+        let mut wire = Self(TcpStream::connect(("127.0.0.1", broker.port())).unwrap());
+        wire.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        wire.0.write_all(b"AMQP\x00\x00\x09\x01").unwrap();
+        wire.read();
+        wire.method(0, 10, 11, b"\0\0\0\0\x05PLAIN\0\0\0\x0c\0guest\0guest\x05en_US");
+        wire.read();
+        wire.send(1, 0, &[0, 10, 0, 31, 0, 10, 0, 2, 0, 0, 0, 0]);
+        wire.method(0, 10, 40, b"\x01/\0\0");
+        wire.read();
+        wire.method(1, 20, 10, b"\0");
+        wire.read();
+        wire.method(1, 85, 10, b"\0");
+        wire.read();
+        wire
+    }
+
+    /// Publishes into `queue` a persistent message whose content type is no text; returns when the broker has it.
+    fn publish_unreadable(&mut self, queue: &str) {
+        let to = [&[0, 0, 0, u8::try_from(queue.len()).unwrap()], queue.as_bytes(), &[0]].concat();
+        self.method(1, 60, 40, &to);
+        self.send(2, 1, &[&[0, 60, 0, 0], &2_u64.to_be_bytes()[..], &[0x90, 0, 2, 0xff, 0xfe, 2]].concat());
+        self.send(3, 1, b"{}");
+        self.read();
+    }
+
+    fn method(&mut self, channel: u8, class: u8, method: u8, arguments: &[u8]) {
+        self.send(1, channel, &[&[0, class, 0, method], arguments].concat());
+    }
+
+    fn send(&mut self, kind: u8, channel: u8, payload: &[u8]) {
+        let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        self.0.write_all(&[&[kind, 0, channel], &len[..], payload, &[0xce]].concat()).unwrap();
+    }
+
+    fn read(&mut self) {
+        let mut head = [0; 7];
+        self.0.read_exact(&mut head).unwrap();
+        let len = u32::from_be_bytes(head[3..].try_into().unwrap()) as usize;
+        self.0.read_exact(&mut vec![0; len + 1]).unwrap();
+    }
+}
+
+#[test]
+fn message_that_no_connection_survives_is_removed_and_the_others_are_handled() {
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'unreadable','type':'topic','queue':'unreadable','routing':'#','durable':1,
+                'auto_delete':0,'no_ack':0,'wait_for_consumer_ack':1}");
+        }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "HANDLED=$(kzE{kz.json,Id})\n"); }
+    "##;
+    let broker = broker();
+    broker.declare_queue(&Queue::new("unreadable").durable()).unwrap();
+    let mut wire = Wire::open(&broker);
+    for id in 0..3 {
+        publish_queued(&broker, "unreadable", [format!("{{\"Id\":{id}}}")]);
+        wire.publish_unreadable("unreadable");
+    }
+    let mut kamailio =
+        start("unreadable", &broker, routes, |builder| builder.modparam_int("amqp_reconnect_max_ms", 500));
+    until_stat(&kamailio, "unreadable", 3);
+    publish_queued(&broker, "unreadable", [r#"{"Id":3}"#]);
+    until_logged(&kamailio, "HANDLED=3");
+    until_held(&broker, "unreadable", (0, 0));
+    let handled: BTreeSet<_> = logged(&kamailio, "HANDLED=").into_iter().collect();
+    assert_eq!(handled, ["0", "1", "2", "3"].map(str::to_string).into());
+    assert_eq!(stat(&kamailio, "unreadable"), 3);
+    assert_eq!(kamailio.log_lines("was removed from queue \"unreadable\"").len(), 3);
+    still_well(&mut kamailio);
 }
 
 const HOSTILE: &str = r##"

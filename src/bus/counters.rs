@@ -89,6 +89,8 @@ counters! {
     StaleDeliveries = "stale_deliveries",
     /// Messages from the bus that were larger than amqp_max_message_size.
     Oversized = "oversized",
+    /// Messages removed from their queue because a text in them is not UTF-8, which no connection survives.
+    Unreadable = "unreadable",
     /// Connections established, the first included.
     Connects = "connects",
     /// Connections lost.

@@ -12,7 +12,7 @@
 //! | a connection that broke before somebody listened is never reported | `lost` looks before it listens |
 //! | the id of a channel that the broker closed is never used again | after 2047 refused messages the connection is made anew |
 //! | replacing a header leaves the table's length wrong, and the broker ends the connection | removed before |
-//! | a string from the bus that is not UTF-8 ends the connection | `links` backs off; the queue's owner must remove the message |
+//! | a string from the bus that is not UTF-8 ends the connection | `links` backs off, `poison` removes the message |
 //! | no recovery | `links` |
 
 use std::future::Future;
@@ -24,8 +24,9 @@ use std::time::Duration;
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
 use amqprs::channel::{
-    BasicAckArguments, BasicConsumeArguments, BasicNackArguments, BasicPublishArguments, BasicQosArguments,
-    ConfirmSelectArguments, ExchangeBindArguments, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
+    BasicAckArguments, BasicConsumeArguments, BasicGetArguments, BasicNackArguments, BasicPublishArguments,
+    BasicQosArguments, ConfirmSelectArguments, ExchangeBindArguments, ExchangeDeclareArguments, QueueBindArguments,
+    QueueDeclareArguments,
 };
 use amqprs::connection::OpenConnectionArguments;
 use amqprs::consumer::AsyncConsumer;
@@ -104,6 +105,11 @@ impl Connection {
         // The library tells those who listen, once; one thread, so nothing comes between this look and the listening.
         let broke = !self.inner.is_open() || self.inner.listen_network_io_failure().await;
         self.close_reason().unwrap_or_else(|| if broke { "connection broke" } else { "closed" }.to_owned())
+    }
+
+    /// Whether it can be used.
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
     }
 
     /// What the broker said when it closed the connection; `None` if it did not.
@@ -238,6 +244,23 @@ impl Channel {
         let exclusive = source == Source::Replies;
         let args = BasicConsumeArguments::new(queue, "").manual_ack(true).exclusive(exclusive).finish();
         self.inner.basic_consume(consumer, args).await.map(|_| ()).map_err(|e| self.reason(&e))
+    }
+
+    /// Takes the next message of `queue`, if there is one. `no_ack`: it is removed from the queue, whatever becomes of it.
+    pub async fn get(&self, queue: &str, no_ack: bool) -> Result<Option<Incoming>, String> {
+        short("queue", queue)?;
+        let args = BasicGetArguments::new(queue).no_ack(no_ack).finish();
+        let got = self.inner.basic_get(args).await.map_err(|e| self.reason(&e))?;
+        Ok(got.map(|(head, properties, body)| Incoming {
+            epoch: self.epoch,
+            tag: head.delivery_tag(),
+            redelivered: head.redelivered(),
+            redeliveries: redeliveries(&properties),
+            exchange: head.exchange().clone(),
+            routing_key: head.routing_key().clone(),
+            body,
+            received_unix: unix_seconds(),
+        }))
     }
 
     /// Tells the broker what became of a delivery.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::amqp::ChannelClose;
+use super::poison::Found;
 use super::session::{Opened, PublishChannel, SetupError, Subscribed};
 
 /// A publisher confirm.
@@ -51,6 +52,8 @@ pub struct Incoming {
 pub enum Event {
     /// A connection attempt ended. The reason is fit for the log.
     Opened { broker: usize, result: Result<Box<Opened>, SetupError> },
+    /// The queues of a broker were looked through for unreadable messages.
+    Probed { broker: usize, found: Found },
     /// A connection is gone.
     Lost { session: u64, why: String },
     /// The broker closed a channel.

@@ -6,6 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use super::log::Log;
+use super::poison::{SHORT_LIVED, Suspect};
 use super::session::{Opened, Setup, SetupError};
 use crate::bus::ManagerPort;
 use crate::bus::clock::unix_seconds;
@@ -26,6 +27,8 @@ struct Link {
     down_ns: u64,
     /// Connections in a row that did not live for [`HEALTHY_NS`].
     short_lived: u32,
+    /// Whether its queues are looked through for unreadable messages before the next attempt.
+    probe: bool,
     /// Whether it was ever up.
     was_up: bool,
     /// Whether it had been up before the present connection: then what waits there is the backlog of a reconnect.
@@ -63,6 +66,7 @@ impl Links {
             state: State::Down { retry_ns: 0 },
             failures: 0,
             short_lived: 0,
+            probe: false,
             down_ns: crate::bus::clock::now_ns(),
             was_up,
             reconnected: false,
@@ -81,13 +85,18 @@ impl Links {
         self.links[index].reconnected
     }
 
-    /// Starts the attempts to connect that are due, and the looks for another server of the same name.
-    pub fn tick(&mut self, now_ns: u64) {
+    /// Starts the attempts to connect that are due, and the looks for another server of the same name. `queues`: those
+    /// that are consumed at a broker, to be looked through when its connections do not last.
+    pub fn tick(&mut self, now_ns: u64, queues: impl Fn(usize) -> Vec<Suspect>) {
         for index in 0..self.links.len() {
             match &mut self.links[index].state {
                 State::Down { retry_ns } if *retry_ns <= now_ns => {
                     self.links[index].state = State::Connecting;
-                    self.setup.connect(index);
+                    if std::mem::take(&mut self.links[index].probe) {
+                        self.setup.probe(index, queues(index));
+                    } else {
+                        self.setup.connect(index);
+                    }
                     self.show(index);
                 }
                 State::Up(opened) if opened.namesake_check_ns.is_some_and(|due| due <= now_ns) => {
@@ -180,6 +189,11 @@ impl Links {
         self.show(index);
     }
 
+    /// The queues of broker `index` were looked through: now it may be connected again.
+    pub fn probed(&mut self, index: usize, now_ns: u64) {
+        self.links[index].state = State::Down { retry_ns: now_ns };
+    }
+
     /// Takes the session off its link; the next attempt follows after the shortest pause.
     pub fn take(&mut self, session: u64, why: &str, now_ns: u64) -> Option<(usize, Box<Opened>)> {
         let index = self.index_of(session)?;
@@ -190,6 +204,7 @@ impl Links {
         link.since_unix = unix_seconds();
         why.clone_into(&mut link.last_error);
         link.short_lived = if lived_ns >= HEALTHY_NS { 0 } else { link.short_lived.saturating_add(1) };
+        link.probe = link.short_lived > 0 && link.short_lived.is_multiple_of(SHORT_LIVED);
         let pause = self.pause_ns(index);
         let state = &mut self.links[index].state;
         match std::mem::replace(state, State::Down { retry_ns: now_ns + pause }) {

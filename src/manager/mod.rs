@@ -25,6 +25,7 @@
 //! | `subscriptions` | what is declared where; acknowledgements by channel |
 //! | `tracker` | delivery tags of one channel that wait for an acknowledgement |
 //! | `dispatch` | which consumer process gets a message |
+//! | `poison` | messages that the client library cannot read |
 //! | `suspects` | messages that were delivered again and again, and when one is given up |
 //! | `inbox` | what the client library's tasks report to the loop |
 //! | `tls` | `amqps://`: files read at the start, certificates checked |
@@ -40,6 +41,7 @@ mod inbox;
 mod links;
 pub mod log;
 mod outbox;
+mod poison;
 mod publisher;
 mod queries;
 mod refusals;

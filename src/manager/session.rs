@@ -155,7 +155,8 @@ impl Setup {
         })
     }
 
-    async fn log_in(&self, broker: &Broker) -> Result<Connection, String> {
+    /// Connects, and declares nothing.
+    pub(super) async fn log_in(&self, broker: &Broker) -> Result<Connection, String> {
         let name = format!("kazoo@{}", self.config.node_hostname);
         Connection::open(&broker.url, self.tls.as_ref(), &name, self.config.heartbeat).await
     }

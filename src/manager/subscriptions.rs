@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::amqp::Channel;
 use super::log::Log;
+use super::poison::Suspect;
 use super::session::{Opened, Setup, SetupError, Subscribed};
 use super::tracker::{Settle, Tracker};
 use crate::bus::clock::unix_seconds;
 use crate::bus::status::{self, Board, Status};
-use crate::bus::subscription::Subscription;
+use crate::bus::subscription::{Queue, Subscription};
 use crate::bus::{ManagerPort, Verdict};
 
 /// First pause after a refused declaration; doubles up to [`RETRY_MAX_NS`].
@@ -102,6 +103,15 @@ impl Subscriptions {
     /// The subscription number `index`.
     pub fn get(&self, index: usize) -> Option<&Arc<Subscription>> {
         self.list.get(index)?.as_ref()
+    }
+
+    /// The queues at broker number `broker` that outlive a connection, with the numbers of their subscriptions.
+    pub fn lasting_queues(&self, broker: usize) -> Vec<Suspect> {
+        let lasting =
+            |queue: &Queue| !queue.name.is_empty() && !queue.exclusive && (!queue.auto_delete || queue.passive);
+        let wanted = (0..self.list.len()).filter(|index| self.is_wanted(broker, *index));
+        let queues = wanted.filter_map(|index| self.get(index).map(|s| (index, &s.queue)));
+        queues.filter(|(_, queue)| lasting(queue)).map(|(index, queue)| (index, queue.name.clone())).collect()
     }
 
     /// A connection that takes no more acknowledgements, if there is one.

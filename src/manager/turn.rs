@@ -15,6 +15,7 @@ use super::dispatch::{Choice, Dispatch, Origin};
 use super::inbox::{Event, Inbox, Incoming};
 use super::links::Links;
 use super::log::Log;
+use super::poison::Found;
 use super::publisher::{Around, Publisher};
 use super::queries::{Outcomes, Pending, Queries, Replies};
 use super::resumes::Resumes;
@@ -357,11 +358,26 @@ impl Manager {
         let (epoch, tag, redelivered) = (message.epoch, message.tag, message.redelivered);
         let origin = Origin { epoch, tag, ack_on_receipt, redelivered };
         let handle = AckHandle { subscription: index as u32, epoch, delivery_tag: tag };
+        let delivery = self.delivery(&subscription, broker, message, (!ack_on_receipt).then_some(handle));
+        let parcel = self.port.parcel(&delivery);
+        if self.dispatch.hand(&mut self.port, consumer, parcel, origin, choice) {
+            self.handed_out(origin);
+        }
+    }
+
+    /// What a consumer gets of a message.
+    fn delivery(
+        &self,
+        subscription: &Subscription,
+        broker: usize,
+        message: Incoming,
+        ack: Option<AckHandle>,
+    ) -> Delivery {
         let name = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
-        let delivery = Delivery {
+        Delivery {
             kind: DeliveryKind::Message,
-            ack: (!ack_on_receipt).then_some(handle),
-            redelivered,
+            ack,
+            redelivered: message.redelivered,
             broker_id: self.config.brokers[broker].id,
             received_unix: message.received_unix,
             exchange: message.exchange.into_bytes(),
@@ -369,10 +385,6 @@ impl Manager {
             event_key: name(&subscription.event_key),
             event_subkey: name(&subscription.event_subkey),
             body: message.body,
-        };
-        let parcel = self.port.parcel(&delivery);
-        if self.dispatch.hand(&mut self.port, consumer, parcel, origin, choice) {
-            self.handed_out(origin);
         }
     }
 
@@ -524,6 +536,7 @@ impl Manager {
                     self.next_tick_ns = now_ns;
                 }
             }
+            Event::Probed { broker, found } => self.probed(broker, found, now_ns),
             Event::Lost { session, why } => self.session_lost(session, &why, now_ns),
             Event::Namesake { session } => self.links.namesake(session),
             Event::ChannelClosed { epoch, close } => self.channel_closed(epoch, &close, now_ns),
@@ -540,6 +553,24 @@ impl Manager {
                 self.admit(now_ns);
             }
             Event::PublishChannel { session, result } => self.publish_channel(session, result, now_ns),
+        }
+    }
+
+    /// Unreadable messages were removed from queues of a broker.
+    fn probed(&mut self, broker: usize, found: Found, now_ns: u64) {
+        self.links.probed(broker, now_ns);
+        self.port.row.add(Counter::Unreadable, found.removed.len() as u64);
+        for queue in found.removed {
+            self.log.error(format_args!(
+                "broker {}: a message was removed from queue \"{queue}\": its routing key, a header or a property is not \
+                 UTF-8, and no connection survived it",
+                self.links.name(broker)
+            ));
+        }
+        for (index, message) in found.readable {
+            let Some(subscription) = self.subscriptions.get(index).cloned() else { continue };
+            let delivery = self.delivery(&subscription, broker, message, None);
+            self.local.push_back(delivery);
         }
     }
 
@@ -615,7 +646,8 @@ impl Manager {
 
     /// What has a time of its own: attempts to connect, subscriptions to declare, queries past their deadline.
     fn tick(&mut self, now_ns: u64) {
-        self.links.tick(now_ns);
+        let subscriptions = &self.subscriptions;
+        self.links.tick(now_ns, |broker| subscriptions.lasting_queues(broker));
         self.publisher.tick(now_ns);
         if !self.draining {
             self.subscriptions.tick(&self.port, self.links.up(), now_ns);
