@@ -61,6 +61,8 @@ pub struct Config {
     pub publish_wait: Duration,
     /// `amqp_persistent`: publish with delivery mode 2.
     pub persistent: bool,
+    /// `amqp_mandatory`: have the broker return what no queue is bound for.
+    pub mandatory: bool,
     /// `amqp_max_message_size`: largest message body in bytes, both directions.
     pub max_message_size: usize,
     /// `amqp_query_timeout_*`: how long a query waits for its reply.
@@ -278,6 +280,10 @@ pub const PARAMS: &[Param] = &[
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
          every message to disk."),
+    switch_row(c"amqp_mandatory", false, |b, on| b.config.mandatory = on,
+        "Publish with the mandatory flag: the broker returns a message that no queue is bound for instead of dropping it \
+         silently. It is counted as returned, logged, and told to kazoo:consumer-event-amqp-error-returned; it counts as \
+         confirmed too. A returned message crosses the network twice."),
     int(c"amqp_max_message_size", 16_777_216, (65_536, 134_217_728), "bytes",
         |b, n| b.config.max_message_size = n as usize,
         "Largest message body, in both directions: a larger publish returns -4, a larger message from the bus is \

@@ -480,6 +480,29 @@ fn event_route_is_told_which_message_the_broker_refused() {
     still_well(&mut kamailio);
 }
 
+#[test]
+fn message_without_a_queue_is_returned_when_asked_for() {
+    let routes = r##"
+        event_route[kazoo:consumer-event-amqp-error-returned] {
+            xlog("L_INFO", "RETURNED=$(kzE{kz.json,exchange}) $(kzE{kz.json,routing_key}) $(kzE{kz.json,code})\n");
+        }
+    "##;
+    let broker = broker();
+    let sink = sink(&broker, "bound", "half-bound", "bound");
+    let mut kamailio = start("returned", &broker, |builder| {
+        builder.routes(format!("{ROUTES}{routes}")).modparam_int("amqp_mandatory", 1)
+    });
+    let sip = sip(&kamailio);
+    for key in ["bound", "unbound", "bound"] {
+        assert_eq!(publish(&sip, "half-bound", key, "{}"), 1);
+    }
+    assert_eq!(common::reports(&kamailio, "RETURNED=", 1), ["half-bound unbound 312"]);
+    assert_eq!(exactly(&sink, 2).len(), 2);
+    until_stat(&kamailio, "confirmed", 3);
+    assert_eq!((stat(&kamailio, "returned"), stat(&kamailio, "refused_by_broker")), (1, 0));
+    still_well(&mut kamailio);
+}
+
 /// Publishes message `number` of `client`; each tenth time one to a missing exchange before it. True when it did.
 fn publish_beside_offenders(sip: &SipClient, client: usize, number: usize) -> bool {
     let offends = number % 10 == client;

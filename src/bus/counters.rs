@@ -45,6 +45,8 @@ counters! {
     RefusedSize = "refused_size",
     /// Accepted messages that the broker refused for good: missing exchange, no permission, too large.
     RefusedByBroker = "refused_by_broker",
+    /// Messages that the broker returned because no queue is bound for them; only with amqp_mandatory.
+    Returned = "returned",
     /// Accepted queries that were not sent because their deadline had passed.
     Expired = "expired",
     /// Messages sent again after a lost connection, a negative confirm or a new manager process.

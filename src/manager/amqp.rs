@@ -34,7 +34,7 @@ use amqprs::tls::TlsAdaptor;
 use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Deliver, FieldTable, FieldValue, Nack, Return};
 use async_trait::async_trait;
 
-use super::inbox::{Confirm, Event, Inbox, Incoming};
+use super::inbox::{Confirm, Event, Inbox, Incoming, Returned};
 use super::tls::{ClientTls, hint};
 use super::tracker::Settle;
 use crate::bus::clock::unix_seconds;
@@ -157,6 +157,8 @@ pub struct Publish<'a> {
     pub message_id: &'a str,
     /// Delivery mode 2.
     pub persistent: bool,
+    /// Give it back if no queue is bound for it.
+    pub mandatory: bool,
     /// Application headers.
     pub headers: Vec<(String, String)>,
     /// Body.
@@ -193,7 +195,8 @@ impl Channel {
         if !message.headers.is_empty() {
             properties.with_headers(header_table(message.headers));
         }
-        let args = BasicPublishArguments::new(message.exchange, message.routing_key);
+        let mut args = BasicPublishArguments::new(message.exchange, message.routing_key);
+        args.mandatory(message.mandatory);
         at_once(self.inner.basic_publish(properties.finish(), message.body, args))
     }
 
@@ -421,7 +424,21 @@ impl ChannelCallback for Callback {
         self.inbox.confirm(confirm);
     }
 
-    async fn publish_return(&mut self, _: &amqprs::channel::Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
+    async fn publish_return(
+        &mut self,
+        _: &amqprs::channel::Channel,
+        returned: Return,
+        properties: BasicProperties,
+        _: Vec<u8>,
+    ) {
+        self.inbox.event(Event::Returned(Returned {
+            code: returned.reply_code(),
+            text: returned.reply_text().clone(),
+            exchange: returned.exchange().clone(),
+            routing_key: returned.routing_key().clone(),
+            message_id: properties.message_id().cloned().unwrap_or_default(),
+        }));
+    }
 }
 
 /// Keeps why the broker closed a connection, for [`Connection::lost`].

@@ -1,7 +1,7 @@
 //! What the client library's tasks report to the loop: confirms, deliveries, state changes.
 //!
 //! Everything runs on one thread; the lock only satisfies the library's `Send` bounds and is never contended.
-//! Bounded: deliveries by the prefetch of their channels, confirms by the messages under way, the rest by the
+//! Bounded: deliveries by the prefetch of their channels, confirms and returns by the messages under way, the rest by the
 //! number of brokers and subscriptions.
 
 use std::collections::VecDeque;
@@ -24,6 +24,21 @@ pub struct Confirm {
     pub multiple: bool,
     /// Confirmed; else the broker could not take the message.
     pub ack: bool,
+}
+
+/// A message of ours that no queue was bound for.
+#[derive(Clone, Debug)]
+pub struct Returned {
+    /// AMQP reply code, 312.
+    pub code: u16,
+    /// AMQP reply text.
+    pub text: String,
+    /// Exchange it was published to.
+    pub exchange: String,
+    /// Routing key it was published with.
+    pub routing_key: String,
+    /// Its `message_id`.
+    pub message_id: String,
 }
 
 /// A message from the broker.
@@ -52,6 +67,8 @@ pub struct Incoming {
 pub enum Event {
     /// A connection attempt ended. The reason is fit for the log.
     Opened { broker: usize, result: Result<Box<Opened>, SetupError> },
+    /// The broker gave a message back.
+    Returned(Returned),
     /// The queues of a broker were looked through for unreadable messages.
     Probed { broker: usize, found: Found },
     /// A connection is gone.

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use shm::Consumer;
 
 use super::amqp::{ChannelClose, Publish};
-use super::inbox::{Confirm, Inbox};
+use super::inbox::{Confirm, Inbox, Returned};
 use super::links::Links;
 use super::log::Log;
 use super::outbox::{RecordId, Window};
@@ -71,6 +71,7 @@ pub struct Publisher {
     /// Events about refused messages.
     pub refusals: Refusals,
     refusal_lines: Throttle,
+    returned_lines: Throttle,
     damage: Throttle,
     message_id: String,
 }
@@ -107,6 +108,7 @@ impl Publisher {
             unreadable: vec![false; processes],
             refusals: Refusals::default(),
             refusal_lines: Throttle::default(),
+            returned_lines: Throttle::default(),
             damage: Throttle::default(),
             message_id: String::new(),
         }
@@ -246,6 +248,23 @@ impl Publisher {
         self.release(around.port);
     }
 
+    /// The broker gave a message back: no queue is bound for it. Its confirm follows.
+    pub fn returned(&mut self, around: &mut Around<'_>, message: &Returned) {
+        around.port.row.inc(Counter::Returned);
+        let Returned { code, text, exchange, routing_key, message_id } = message;
+        let process_no = process_of(message_id);
+        let reason = Reason::returned(*code, text);
+        let (exchange_bytes, key_bytes) = (exchange.as_bytes(), routing_key.as_bytes());
+        let refused =
+            Refused { process_no, message_id, exchange: exchange_bytes, routing_key: key_bytes, reason: &reason };
+        self.refusals.push(self.config, &refused, around.now_ns);
+        if let Some(more) = self.returned_lines.pass() {
+            self.log.warn(format_args!(
+                "message {message_id} (exchange \"{exchange}\", routing key \"{routing_key}\") returned: {reason}{more}"
+            ));
+        }
+    }
+
     fn window(&self) -> usize {
         if self.probing > 0 { 1 } else { CONFIRM_WINDOW }
     }
@@ -363,6 +382,7 @@ impl Publisher {
             routing_key: str::from_utf8(command.routing_key.as_bytes()).unwrap_or_default(),
             message_id: &self.message_id,
             persistent: self.config.persistent,
+            mandatory: self.config.mandatory,
             headers: header_pairs(command.headers),
             body,
         };
@@ -571,6 +591,11 @@ fn message_id(out: &mut String, boot: u64, process_no: usize, sequence: u64) {
     let _ = write!(out, "{boot:016x}-{process_no}-{sequence}");
 }
 
+/// The process in what [`message_id`] made; 0 if it is none of ours.
+fn process_of(message_id: &str) -> usize {
+    message_id.split('-').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
 /// Application headers; the worker has checked and logged what is wrong with them.
 fn header_pairs(raw: &[u8]) -> Vec<(String, String)> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -601,5 +626,6 @@ mod unit_tests {
         let mut id = String::new();
         message_id(&mut id, 0xabc, 7, 12);
         assert_eq!(id, "0000000000000abc-7-12");
+        assert_eq!((process_of(&id), process_of("")), (7, 0));
     }
 }

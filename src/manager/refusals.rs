@@ -38,6 +38,11 @@ impl Reason {
         Self { name, code: close.code, text: close.text.clone() }
     }
 
+    /// No queue is bound for it, and the broker said so because of `amqp_mandatory`.
+    pub fn returned(code: u16, text: &str) -> Self {
+        Self { name: "returned", code, text: text.to_owned() }
+    }
+
     /// Negative confirms, again and again.
     pub fn not_taken() -> Self {
         let text = "the broker could not take it (negative confirm), again and again".to_owned();

@@ -536,6 +536,10 @@ impl Manager {
                     self.next_tick_ns = now_ns;
                 }
             }
+            Event::Returned(message) => {
+                let (publisher, mut around) = self.split(now_ns);
+                publisher.returned(&mut around, &message);
+            }
             Event::Probed { broker, found } => self.probed(broker, found, now_ns),
             Event::Lost { session, why } => self.session_lost(session, &why, now_ns),
             Event::Namesake { session } => self.links.namesake(session),

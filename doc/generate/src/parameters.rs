@@ -51,6 +51,7 @@ pub const SECTIONS: &[Section] = &[
         params: &[
             ("amqp_publish_wait_ms", "100"),
             ("amqp_persistent", "1"),
+            ("amqp_mandatory", "1"),
             ("amqp_max_message_size", "1048576"),
             ("amqp_query_timeout_sec", "1"),
             ("amqp_query_timeout_micro", "500000"),
