@@ -13,16 +13,17 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::error::{Context, Error, Result};
 
-/// Groups and folders are kept in two blank-separated lists; neither holds blanks (pids, names made by `RunDir`).
+/// Groups and folders are kept in two blank-separated lists; neither holds blanks (pids, names made by `RunDir`). What is
+/// not in its list cannot be cut out: the two halves would each be the whole list.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP QUIT
 groups=' ' dirs=' '
 while read -r verb what; do
     case $verb in
         +group) groups="$groups$what " ;;
-        -group) groups="${groups%% $what *} ${groups#* $what }" ;;
+        -group) case $groups in *" $what "*) groups="${groups%% $what *} ${groups#* $what }" ;; esac ;;
         +dir) dirs="$dirs$what " ;;
-        -dir) dirs="${dirs%% $what *} ${dirs#* $what }" ;;
+        -dir) case $dirs in *" $what "*) dirs="${dirs%% $what *} ${dirs#* $what }" ;; esac ;;
     esac
 done
 for group in $groups; do kill -s KILL -- "-$group"; done
@@ -113,6 +114,10 @@ mod tests {
             writeln!(pipe, "+group {}", sleeper.0.id()).unwrap();
         }
         writeln!(pipe, "-group {}\n+dir {}", forgotten.0.id(), dir.display()).unwrap();
+        // Forgotten again and again, each time as if it were in the list.
+        for _ in 0..64 {
+            writeln!(pipe, "-group {}\n-dir /nowhere", forgotten.0.id()).unwrap();
+        }
         assert!(watched.lives() && dir.exists());
 
         drop(pipe);
