@@ -335,7 +335,7 @@ modparam("kazoo", "federated_exchange", "federation")
 modparam("kazoo", "amqp_timmer_process_interval", 200)
 "##;
 
-/// The examples of the documentation for the functions of this issue, in the routes where they belong.
+/// The examples of the documentation for publish, query and consume, in the routes where they belong.
 const C_MODULE_ROUTES: &str = r##"
 request_route {
     $var(kz_timeout) = 12;
