@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amqprs::channel::{
     BasicPublishArguments, ConfirmSelectArguments, ExchangeDeclareArguments, ExchangeDeleteArguments,
-    QueueBindArguments, QueueDeclareArguments, QueuePurgeArguments,
+    QueueBindArguments, QueueDeclareArguments, QueueDeleteArguments, QueuePurgeArguments,
 };
 use amqprs::{BasicProperties, FieldTable, FieldValue};
 
@@ -182,6 +182,14 @@ impl Client {
         self.with_link(async |link| {
             let deleted = link.channel.exchange_delete(ExchangeDeleteArguments::new(name)).await;
             deleted.context(|| format!("deleting exchange {name}"))
+        })
+    }
+
+    /// Deletes a queue in which nothing waits; what a consumer holds unacknowledged does not count.
+    pub fn delete_empty_queue(&self, name: &str) -> Result<()> {
+        self.with_link(async |link| {
+            let args = QueueDeleteArguments::new(name).if_empty(true).finish();
+            link.channel.queue_delete(args).await.map(|_| ()).context(|| format!("deleting queue {name}"))
         })
     }
 

@@ -53,6 +53,7 @@ struct Shared {
     published: AtomicU64,
     confirmed: AtomicU64,
     done: AtomicBool,
+    paused: AtomicBool,
 }
 
 impl fmt::Debug for Flood {
@@ -79,6 +80,7 @@ impl Flood {
             published: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
             done: AtomicBool::new(count == 0),
+            paused: AtomicBool::new(false),
         });
         let worker = shared.clone();
         let task = Task::spawn(|stop| stop.on_links(client.port, move |link| run(link, worker.clone())))?;
@@ -96,6 +98,24 @@ impl Flood {
     /// True when everything is confirmed.
     pub fn is_done(&self) -> bool {
         self.shared.done.load(Ordering::Acquire)
+    }
+
+    /// Begins no further event until [`resume`](Self::resume), and waits until those begun are confirmed.
+    pub fn pause(&self, timeout: Duration) -> Result<()> {
+        {
+            // Under the book's lock no number is being taken.
+            let _book = self.shared.book();
+            self.shared.paused.store(true, Ordering::Relaxed);
+        }
+        if wait_until(timeout, || self.shared.book().is_quiet()) {
+            return Ok(());
+        }
+        Err(Error::new(format!("the flood is not confirmed after {timeout:?}: {:?}", self.count())))
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.shared.paused.store(false, Ordering::Relaxed);
     }
 
     /// Begins no further event and waits until those begun are confirmed; what was confirmed are then the events 0 to
@@ -183,7 +203,8 @@ impl Shared {
     /// The next number to publish. Under the book's lock, so that [`Flood::end`] sees every number that was taken.
     fn take(&self) -> Option<u64> {
         let mut book = self.book();
-        let count = self.count.load(Ordering::Relaxed);
+        // What has begun goes on in a pause.
+        let count = if self.paused.load(Ordering::Relaxed) { book.next } else { self.count.load(Ordering::Relaxed) };
         book.take(count)
     }
 
@@ -243,6 +264,11 @@ impl Book {
         self.next = self.next.max(number + 1);
         self.flight.push_back(number);
         Some(number)
+    }
+
+    /// Every number that was taken is confirmed.
+    fn is_quiet(&self) -> bool {
+        self.flight.is_empty() && self.again.is_empty()
     }
 
     fn apply(&mut self, verdict: Verdict) -> Settled {

@@ -69,8 +69,8 @@ impl Plan {
 
     /// The faults that no other test makes, each once and briefly, on the same servers.
     ///
-    /// Without `queue-deleted`: what the manager holds of a queue when that is deleted is not handled, as `make faults`
-    /// shows. Without `leader-lost`: a cluster alone takes longer than all of these.
+    /// Without `queue-deleted`: what the manager holds of a queue that is deleted is not handled, see `make faults`.
+    /// Without `leader-lost`: a cluster alone takes longer than all of these.
     pub fn short() -> Self {
         let is_new = |fault: &&Fault| SHORT_FAULTS.contains(&fault.name);
         Self {
@@ -178,9 +178,13 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "queue-deleted",
-        what: "queue of the subscription deleted while it is empty",
+        what: "queue of the subscription deleted while the module holds messages from it",
         hold_ms: (0, 1_000),
         begin: |site, _| delete_subscription(site),
+        end: |site, _| {
+            site.resume_events();
+            Ok(())
+        },
         ..NOTHING
     },
     Fault {
@@ -194,7 +198,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "permission-removed",
-        what: "all permissions of the module's user removed, or only that to write to one exchange, and connections reset",
+        what: "permissions of the module's user removed, all or only to write to one exchange; connections reset",
         hold_ms: (2_000, 4_000),
         begin: remove_permission,
         end: |site, _| site.broker(0)?.set_permissions(USER, ".*", ".*", ".*"),
@@ -271,11 +275,20 @@ pub const FAULTS: &[Fault] = &[
     },
 ];
 
-/// The command deletes only what is empty; with events coming that takes some tries.
+/// Deletes the subscription's queue while the module, its consumers stopped for a moment, holds messages from it: more
+/// than fit into the consumers' rings, and fewer than the prefetch.
+///
+/// No event is published meanwhile: RabbitMQ confirms what it routes to a queue that is being deleted, and loses it.
 fn delete_subscription(site: &Site) -> Result<()> {
-    let broker = site.broker(0)?;
-    let deleted = wait_until(PATIENCE, || broker.ctl(&["delete_queue", SUBSCRIPTION, "--if-empty"]).is_ok());
-    if deleted { Ok(()) } else { Err(Error::new("the subscription's queue is never empty")) }
+    let consumers = site.kamailio.processes_titled("consumer")?;
+    let signal_all = |signal| consumers.iter().try_for_each(|consumer| site.kamailio.signal(consumer.pid, signal));
+    signal_all(Signal::SIGSTOP)?;
+    std::thread::sleep(Duration::from_millis(1_800));
+    let deleted = site.pause_events().and_then(|()| site.broker(0)?.client().delete_empty_queue(SUBSCRIPTION));
+    // The cancellation shall reach a manager that has not handed out everything.
+    std::thread::sleep(Duration::from_millis(200));
+    signal_all(Signal::SIGCONT)?;
+    deleted
 }
 
 /// A channel remembers what it was allowed, so connections end as well. Without any permission no login succeeds; with

@@ -6,12 +6,15 @@ use std::time::{Duration, SystemTime};
 use rig::{Percentiles, Result};
 
 use crate::list::{Excuse, Fault, Plan};
-use crate::load::{Load, Window};
+use crate::load::{Answers, Load, Window};
 use crate::site::Site;
-use crate::table::{LATE_MS, Numbers, Queries, Sip};
+use crate::table::{Numbers, Queries, Sip};
 
 /// What has to move again before a round counts as recovered: confirms, answers to queries, events.
 const FLOW: [&str; 3] = ["confirmed", "answers", "handled"];
+
+/// As much of Kamailio's log is shown when a promise was broken.
+const LOG_LINES: usize = 30;
 
 /// Makes the plan's faults one after the other, and adds up.
 pub fn rounds(plan: &Plan) -> Result<Numbers> {
@@ -19,7 +22,7 @@ pub fn rounds(plan: &Plan) -> Result<Numbers> {
     let mut site = Site::start(layout, shared_mb)?;
     let result = with_load(plan, &mut site);
     if result.as_ref().map_or(true, |numbers| !numbers.broken.is_empty()) {
-        println!("  the end of Kamailio's log:\n{}", site.kamailio.log_end());
+        show_log(&site);
     }
     result
 }
@@ -27,46 +30,73 @@ pub fn rounds(plan: &Plan) -> Result<Numbers> {
 fn with_load(plan: &Plan, site: &mut Site) -> Result<Numbers> {
     let load = Load::start(site.kamailio.sip_port())?;
     site.until_flowing(&FLOW)?;
-    let mut windows = Vec::new();
-    let mut recoveries = Vec::new();
-    let mut stuck = Vec::new();
-    let begun = SystemTime::now();
-    let count = plan.rounds.len();
+    let made = make(plan, site, &load)?;
+    let answers = load.finish()?;
+    let mut numbers = sums(plan, site, made, &answers)?;
+    if site.kamailio.is_running() {
+        let stopped = site.kamailio.stop()?;
+        if !stopped.status.success() {
+            numbers.broken.push(format!("Kamailio ended with {}", stopped.status));
+        }
+    }
+    numbers.broken.extend(crashes(site, plan));
+    Ok(numbers)
+}
+
+/// What is known of the rounds when they are over.
+struct Made {
+    begun: SystemTime,
+    ended: SystemTime,
+    /// Each from the fault's begin until everything flowed again.
+    windows: Vec<Window>,
+    recovery: Vec<Duration>,
+    /// Rounds after which something did not flow again.
+    stuck: Vec<String>,
+}
+
+fn make(plan: &Plan, site: &mut Site, load: &Load) -> Result<Made> {
+    let now = SystemTime::now();
+    let mut made = Made { begun: now, ended: now, windows: Vec::new(), recovery: Vec::new(), stuck: Vec::new() };
     for (round, fault) in plan.rounds.iter().enumerate() {
         pause(site, between(1_000, 3_000).min(plan.longest_hold), true)?;
         let (window, recovery) = one_round(fault, plan.longest_hold, site, round)?;
-        windows.push(window);
-        match recovery {
-            Ok(time) => recoveries.push(time),
-            Err(error) => stuck.push(format!("no recovery from {}, round {}: {error}", fault.name, round + 1)),
-        }
-        let text = recoveries.last().map_or("not".to_string(), |time| format!("{:.1} s", time.as_secs_f64()));
+        let text = match &recovery {
+            Ok(time) => format!("flowed again after {:.1} s", time.as_secs_f64()),
+            Err(error) => format!("did not flow again: {error}"),
+        };
         println!(
-            "  {} {} of {count}: held {:.1} s, recovered after {text}; {} OPTIONS answered, {} messages arrived, {} \
-             events handled",
+            "  {} {} of {}: {:.1} s, {text}; {} OPTIONS answered, {} messages arrived, {} events handled",
             fault.name,
             round + 1,
+            plan.rounds.len(),
             window.1.duration_since(window.0).unwrap_or_default().as_secs_f64(),
             load.answered(),
             site.arrived.calls.len(),
             site.trail.handled(),
         );
+        made.windows.push(window);
+        match recovery {
+            Ok(time) => made.recovery.push(time),
+            Err(error) => made.stuck.push(format!("no recovery from {}, round {}: {error}", fault.name, round + 1)),
+        }
     }
     pause(site, Duration::from_secs(2), true)?;
-    let quiet = complement(&windows, begun, SystemTime::now());
-    let answers = load.finish()?;
+    Ok(Made { ended: SystemTime::now(), ..made })
+}
+
+/// Waits until all is at rest, and adds up what everybody counted.
+fn sums(plan: &Plan, site: &mut Site, made: Made, answers: &Answers) -> Result<Numbers> {
     let accepted = answers.accepted();
     let events = site.settle(&accepted)?;
     let counters = site.counters()?;
     let counter = |name: &str| counters.get(name).copied().unwrap_or(0);
     let missing: Vec<&String> = accepted.difference(&site.arrived.calls).collect();
     let unhandled = site.trail.unhandled(events);
-    let (during, otherwise) = (answers.sip_ms(&windows), answers.sip_ms(&quiet));
-    let late = |values: &[f64]| values.iter().filter(|ms| **ms > LATE_MS).count() as u64;
+    let quiet = complement(&made.windows, made.begun, made.ended);
     let mut numbers = Numbers {
         fault: plan.name,
         what: plan.what,
-        rounds: count,
+        rounds: plan.rounds.len(),
         attempted: answers.options.calls,
         accepted: accepted.len() as u64,
         refused: answers.options.answered(503),
@@ -80,38 +110,38 @@ fn with_load(plan: &Plan, site: &mut Site) -> Result<Numbers> {
         queries: Queries {
             answered: answers.registers.answered(200),
             refused: answers.registers.answered(503),
-            ms: Percentiles::of(answers.query_ms(&windows)),
+            ms: Percentiles::of(answers.query_ms(&made.windows)),
         },
         events,
         redelivered: counter("redelivered"),
         unhandled: unhandled.len() as u64,
         left: u64::from(site.waiting_events()),
-        counters: counters.clone(),
         publish_ms: answers.publish_ms(),
-        sip: Sip { late: late(&during), ms: Percentiles::of(during) },
-        quiet: Sip { late: late(&otherwise), ms: Percentiles::of(otherwise) },
+        sip: Sip::of(answers.sip_ms(&made.windows)),
+        quiet: Sip::of(answers.sip_ms(&quiet)),
         retransmissions: answers.options.retransmissions + answers.registers.retransmissions,
         timeouts: answers.timeouts(),
         unexpected: answers.unexpected(),
-        recovery: recoveries,
+        recovery: made.recovery,
         restarts: site.ended_by_itself,
-        broken: stuck,
+        broken: made.stuck,
+        counters: counters.clone(),
     };
     numbers.judge(plan);
-    for call in missing.iter().take(5).filter(|_| !numbers.broken.is_empty()) {
-        println!("  missing: {call}");
+    if numbers.lost() > 0 {
+        println!("  lost, among others: {:?}", &missing[..missing.len().min(5)]);
     }
     if !unhandled.is_empty() {
-        println!("  unhandled: {:?}", &unhandled[..unhandled.len().min(10)]);
+        println!("  not handled, among others: {:?}", &unhandled[..unhandled.len().min(10)]);
     }
-    if site.kamailio.is_running() {
-        let stopped = site.kamailio.stop()?;
-        if !stopped.status.success() {
-            numbers.broken.push(format!("Kamailio ended with {}", stopped.status));
-        }
-    }
-    numbers.broken.extend(crashes(site, plan));
     Ok(numbers)
+}
+
+fn show_log(site: &Site) {
+    println!("  the end of Kamailio's log, without the events:");
+    let log = site.kamailio.log();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("<script>: event-")).collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].iter().for_each(|line| println!("    {line}"));
 }
 
 /// The window from the fault's begin until everything flows again, and how long that took after its end.

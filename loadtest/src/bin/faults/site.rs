@@ -157,6 +157,16 @@ impl Site {
         self.broker(0)?.declare_queue(&probes())
     }
 
+    /// Publishes no event until [`resume_events`](Self::resume_events); what was published is in the broker.
+    pub fn pause_events(&self) -> Result<()> {
+        self.flood.pause(PATIENCE)
+    }
+
+    /// Goes on publishing events.
+    pub fn resume_events(&self) {
+        self.flood.resume();
+    }
+
     /// Does something to every proxy.
     pub fn each_entrance(&self, act: impl Fn(&Proxy)) -> Result<()> {
         self.entrances.iter().for_each(act);

@@ -23,6 +23,14 @@ pub struct Sip {
     pub late: u64,
 }
 
+impl Sip {
+    /// Of these times in milliseconds.
+    pub fn of(ms: Vec<f64>) -> Self {
+        let late = ms.iter().filter(|ms| **ms > LATE_MS).count() as u64;
+        Self { ms: Percentiles::of(ms), late }
+    }
+}
+
 /// What became of the queries.
 #[derive(Debug, Default)]
 pub struct Queries {
@@ -228,43 +236,75 @@ impl Report {
         Ok(())
     }
 
-    /// The table of everything there is, for `doc/reliability.md`.
+    /// Three tables of everything there is, for `doc/reliability.md`.
     pub fn markdown(&self) -> String {
-        let mut text =
-            "| fault | rounds | publishes: attempted | accepted | refused | arrived | **lost** | same id again \
-                        | queries: answered | refused | events | redelivered | **unhandled** | SIP p50 / p99 / max ms \
-                        | over 50 ms | timeouts | recovery s | restarts |\n"
-                .to_string();
-        text.push_str(&format!("|---|{}\n", "--:|".repeat(17)));
-        let known = FAULTS.iter().filter_map(|fault| Some((fault.name, self.results.get(fault.name)?)));
-        for (name, result) in known {
-            text.push_str(&row(name, result));
-        }
-        text
+        let [what, messages, sip] = [&WHAT[..], &MESSAGES, &SIP].map(|columns| table(&self.results, columns));
+        format!("{what}\n{messages}\n{sip}")
     }
 }
 
-fn row(name: &str, result: &Value) -> String {
-    let number = |pointer: &str| match result.pointer(pointer) {
-        Some(value) => value.as_f64().map_or_else(|| value.to_string(), |value| format!("{value:.0}")),
-        None => "-".to_string(),
-    };
-    let publishes = ["attempted", "accepted", "refused", "arrived", "lost", "duplicated"]
-        .map(|n| number(&format!("/publishes/{n}")));
-    let others =
-        ["/queries/answered", "/queries/refused", "/events/confirmed", "/events/redelivered", "/events/unhandled"];
-    let sip = ["p50_ms", "p99_ms", "max_ms"].map(|n| number(&format!("/sip_during/{n}"))).join(" / ");
-    let recovery = result["recovery_s"].as_array().into_iter().flatten().filter_map(Value::as_f64);
-    let (least, most) = recovery.fold((f64::MAX, 0.0_f64), |(least, most), s| (least.min(s), most.max(s)));
-    let recovery = if most > 0.0 { format!("{least:.1} to {most:.1}") } else { "-".to_string() };
-    let cells = [name.to_string(), number("/rounds")].into_iter().chain(publishes).chain(others.map(number)).chain([
-        sip,
-        number("/sip_during/over_50_ms"),
-        number("/sip_timeouts"),
-        recovery,
-        number("/restarts"),
-    ]);
-    format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+/// A column: its title, and its text for one result.
+type Column = (&'static str, fn(&Value) -> String);
+
+/// What was done, and how often.
+const WHAT: [Column; 2] =
+    [("what is done", |r| r["what"].as_str().unwrap_or_default().to_string()), ("rounds", |r| number(r, "/rounds"))];
+
+/// What became of messages.
+const MESSAGES: [Column; 11] = [
+    ("attempted", |r| number(r, "/publishes/attempted")),
+    ("accepted", |r| number(r, "/publishes/accepted")),
+    ("refused", |r| number(r, "/publishes/refused")),
+    ("refused by broker", |r| number(r, "/publishes/refused_by_broker")),
+    ("arrived", |r| number(r, "/publishes/arrived")),
+    ("**lost**", |r| number(r, "/publishes/lost")),
+    ("same id again", |r| number(r, "/publishes/duplicated")),
+    ("confirmed / published, with queries", |r| {
+        format!("{} / {}", number(r, "/module/confirmed"), number(r, "/module/published"))
+    }),
+    ("events", |r| number(r, "/events/confirmed")),
+    ("redelivered", |r| number(r, "/events/redelivered")),
+    ("**unhandled**", |r| number(r, "/events/unhandled")),
+];
+
+/// What SIP noticed.
+const SIP: [Column; 9] = [
+    ("p50 / p99 / max ms during", |r| times(r, "/sip_during")),
+    ("and between", |r| times(r, "/sip_between")),
+    ("of requests", |r| number(r, "/sip_during/count")),
+    ("over 50 ms", |r| number(r, "/sip_during/over_50_ms")),
+    ("timeouts", |r| number(r, "/sip_timeouts")),
+    ("in kazoo_publish, max ms", |r| number(r, "/publishes/max_ms_in_script")),
+    ("queries answered / failed", |r| {
+        format!("{} / {}", number(r, "/queries/answered"), number(r, "/queries/refused"))
+    }),
+    ("recovery s", recovery),
+    ("restarts", |r| number(r, "/restarts")),
+];
+
+fn table(results: &Map<String, Value>, columns: &[Column]) -> String {
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    let mut text = format!("| fault | {} |\n|---|{}\n", titles.join(" | "), "--:|".repeat(columns.len()));
+    for fault in FAULTS {
+        let Some(result) = results.get(fault.name) else { continue };
+        let cells: Vec<String> = columns.iter().map(|(_, text)| text(result)).collect();
+        text.push_str(&format!("| `{}` | {} |\n", fault.name, cells.join(" | ")));
+    }
+    text
+}
+
+fn number(result: &Value, pointer: &str) -> String {
+    result.pointer(pointer).and_then(Value::as_f64).map_or_else(|| "-".to_string(), |value| format!("{value:.0}"))
+}
+
+fn times(result: &Value, pointer: &str) -> String {
+    ["p50_ms", "p99_ms", "max_ms"].map(|name| number(result, &format!("{pointer}/{name}"))).join(" / ")
+}
+
+fn recovery(result: &Value) -> String {
+    let times = result["recovery_s"].as_array().into_iter().flatten().filter_map(Value::as_f64);
+    let (least, most) = times.fold((f64::MAX, 0.0_f64), |(least, most), s| (least.min(s), most.max(s)));
+    if least > most { "-".to_string() } else { format!("{least:.1} to {most:.1}") }
 }
 
 #[cfg(test)]
