@@ -127,8 +127,10 @@ fn listen(socket: &UdpSocket, shared: &Shared) {
             continue;
         }
         // The answer goes back the way it came; a lost one is asked for again.
-        let _ = socket.send_to(answer(&call).as_bytes(), from);
+        let answer = answer(&call);
+        // Before the answer: who sees that one finds the call.
         lock(&shared.calls).push(call);
+        let _ = socket.send_to(answer.as_bytes(), from);
     }
 }
 
