@@ -59,10 +59,11 @@ fuzz: packages
 fuzz-short: packages
 	fuzz/run 5
 
-# Real Kamailio, real RabbitMQ, real sipp. One test at a time: they measure and they share two cores with the servers.
+# Real Kamailio, real RabbitMQ, real sipp. One test at a time: they measure and they share two cores with the servers. A
+# failed test is not the end: the rest is worth knowing.
 e2e: module
-	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --package kazoo-loadtest -- --test-threads=1
-	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --package kazoo --no-default-features --test '*' -- --test-threads=1
+	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --no-fail-fast --package kazoo-loadtest -- --test-threads=1
+	KAZOO_MODULE=$(abspath $(MODULE)) $(CARGO) test --no-fail-fast --package kazoo --no-default-features --test '*' -- --test-threads=1
 
 # Longer run of the rings' crash test: processes killed at random moments.
 crash: packages
