@@ -76,7 +76,7 @@ impl Builder {
             globals: String::new(),
             defines: Vec::new(),
             substitutes: Vec::new(),
-            wrapper: Vec::new(),
+            wrapper: std::env::var("RIG_UNDER").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             children: 4,
             shared_mb: 64,
             private_mb: 8,
@@ -155,7 +155,7 @@ impl Builder {
     }
 
     /// Runs Kamailio below another program, e.g. `&["valgrind", "--tool=memcheck"]`, and waits longer for its start and
-    /// its end.
+    /// its end. Without this call, below what `RIG_UNDER` in the environment says, its words parted by blanks.
     pub fn under(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_string()).collect();
         self

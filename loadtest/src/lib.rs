@@ -12,7 +12,8 @@
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
 //!
 //! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
-//! calls block; use them from plain threads, not inside an async runtime. `RIG_KEEP=1` keeps the run folders.
+//! calls block; use them from plain threads, not inside an async runtime. `RIG_KEEP=1` keeps the run folders;
+//! `RIG_UNDER='valgrind --trace-children=yes --log-file=FOLDER/%p'` puts every Kamailio below another program.
 
 #![forbid(unsafe_code)]
 
