@@ -14,7 +14,7 @@
 //! | file | concern |
 //! |---|---|
 //! | `run` | start and end of the process: runtime, signals, drain |
-//! | `turn` | the loop: three kinds of work with their counts, and sleeping |
+//! | `turn` | the loop: three kinds of work with their counts, and sleeping; its parts are in `turn/` |
 //! | `outbox` | what of one command ring was sent, confirmed, must be sent again |
 //! | `publisher` | commands to the broker, confirms back, poison isolated |
 //! | `refusals` | events about messages that the broker did not take |
