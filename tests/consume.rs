@@ -792,6 +792,88 @@ fn subscriptions_are_made_again_after_a_reconnect_and_a_deleted_queue() {
     still_well(&mut kamailio);
 }
 
+/// Far more than the rings of two consumers hold of messages of [`publish_heavy`], and less than the prefetch.
+const HELD: u64 = 120;
+
+/// Publishes the numbers from `first` on to the exchange `numbers` and waits until the module has all of them.
+fn publish_heavy(broker: &Broker, exchange: &'static str, first: u64) {
+    let padding = "x".repeat(4_000);
+    let body = move |number| format!("{{\"Number\":{},\"Padding\":\"{padding}\"}}", first + number);
+    let flood = Flood::start(broker.client(), HELD, 0, move |number| Message::new(exchange, "n", body(number)));
+    flood.unwrap().wait(PATIENCE).unwrap();
+    assert!(wait_until(PATIENCE, || broker.count(exchange).is_ok_and(|ready| ready == 0)));
+}
+
+fn signal_consumers(kamailio: &Kamailio, signal: Signal) {
+    let consumers = kamailio.processes_titled("consumer").unwrap();
+    consumers.iter().for_each(|consumer| kamailio.signal(consumer.pid, signal).unwrap());
+}
+
+/// Two consumers that are stopped, and a manager that holds most of [`HELD`] messages of the queue `exchange`.
+fn start_holding(name: &str, broker: &Broker, routes: &str, exchange: &'static str) -> Kamailio {
+    let kamailio = start(name, broker, routes, |builder| builder.modparam_int("amqp_consumer_processes", 2));
+    until_queue(broker, exchange);
+    signal_consumers(&kamailio, Signal::SIGSTOP);
+    publish_heavy(broker, exchange, 0);
+    kamailio
+}
+
+/// Lets the consumers go on, and checks that each of `batches` times [`HELD`] messages is handled once.
+fn each_is_handled_once(kamailio: &mut Kamailio, batches: u64) {
+    assert!(stat(kamailio, "consumed") < HELD, "the consumers had all of the first batch: {:?}", stats(kamailio));
+    signal_consumers(kamailio, Signal::SIGCONT);
+    let (mut seen, _) = until_numbers(kamailio, batches * HELD);
+    seen.sort_unstable();
+    assert!(seen == (0..batches * HELD).collect::<Vec<_>>(), "not exactly once: {seen:?}");
+    assert_eq!((stat(kamailio, "stale_deliveries"), stat(kamailio, "stale_acks")), (0, 0));
+    still_well(kamailio);
+}
+
+fn queue_deleted_while_the_consumers_are_busy(name: &str, options: &str) {
+    let broker = broker();
+    let channels = || broker.ctl(&["list_channels", "pid"]).unwrap().lines().count();
+    let errors = || broker.log().matches("[error]").count();
+    let before = errors();
+    let mut kamailio = start_holding(name, &broker, &number_routes(options), "numbers");
+    let opened = channels();
+    for deletion in 1..=2 {
+        broker.ctl(&["delete_queue", "numbers"]).unwrap();
+        let noticed = || complaints(&kamailio).iter().filter(|line| line.contains("the broker cancelled it")).count();
+        assert!(wait_until(PATIENCE, || noticed() == deletion), "{:#?}", complaints(&kamailio));
+        // Into the queue that was declared again, while the old one's channel still has its messages.
+        publish_heavy(&broker, "numbers", deletion as u64 * HELD);
+    }
+    each_is_handled_once(&mut kamailio, 3);
+    until_held(&broker, "numbers", (0, 0));
+    assert!(wait_until(PATIENCE, || channels() == opened), "channels of ended consumers stay: {}", channels());
+    assert_eq!((stat(&kamailio, "disconnects"), errors()), (0, before), "{}", broker.log());
+}
+
+#[test]
+fn held_messages_of_a_deleted_queue_are_handled_and_acknowledged_after_the_route() {
+    queue_deleted_while_the_consumers_are_busy("deleted1", "'no_ack':0,'wait_for_consumer_ack':1");
+}
+
+#[test]
+fn held_messages_of_a_deleted_queue_are_handled_and_acknowledged_on_receipt() {
+    queue_deleted_while_the_consumers_are_busy("deleted0", "'no_ack':1");
+}
+
+#[test]
+fn held_messages_of_a_queue_that_ended_with_its_connection_are_handled() {
+    let broker = broker();
+    let routes = r##"
+        event_route[kazoo:mod-init] { kazoo_subscribe("fleeting", "topic", "fleeting", "#"); }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "NUMBER=$(kzE{kz.json,Number}) $pp\n"); }
+    "##;
+    let mut kamailio = start_holding("fleeting", &broker, routes, "fleeting");
+    // Its only consumer is gone, and so is the queue, with what was not acknowledged.
+    broker.ctl(&["close_all_connections", "a test"]).unwrap();
+    until_stat(&kamailio, "disconnects", 1);
+    publish_heavy(&broker, "fleeting", HELD);
+    each_is_handled_once(&mut kamailio, 2);
+}
+
 #[test]
 fn refused_subscription_is_reported_and_its_neighbours_work() {
     let broker = broker();

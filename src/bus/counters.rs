@@ -87,7 +87,7 @@ counters! {
     Acknowledged = "acknowledged",
     /// Acknowledgements dropped because their connection was gone.
     StaleAcks = "stale_acks",
-    /// Deliveries dropped before a consumer saw them because their connection was gone; the broker sends them again.
+    /// Deliveries dropped before a consumer saw them because their channel was gone; the broker sends them again.
     StaleDeliveries = "stale_deliveries",
     /// Messages from the bus that were larger than amqp_max_message_size.
     Oversized = "oversized",

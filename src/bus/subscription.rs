@@ -67,6 +67,14 @@ pub struct Queue {
     pub auto_delete: bool,
 }
 
+impl Queue {
+    /// Whether what is in it, or was delivered and not acknowledged, comes again when a connection was lost.
+    pub fn outlives_connection(&self) -> bool {
+        // The flags of a passive declaration say nothing.
+        !self.name.is_empty() && !self.exclusive && (!self.auto_delete || self.passive)
+    }
+}
+
 /// A source exchange and the keys with which it is bound to the subscription's exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeBinding {
@@ -180,5 +188,16 @@ mod tests {
     fn noise_is_an_error() {
         assert!(Subscription::from_bytes(b"").is_err());
         assert!(Subscription::from_bytes(b"{}").is_err());
+    }
+
+    #[test]
+    fn a_queue_outlives_a_connection_unless_it_is_bound_to_it() {
+        let queue = Queue { name: "q".into(), ..Queue::default() };
+        assert!(queue.outlives_connection());
+        let deleted = Queue { auto_delete: true, ..queue.clone() };
+        assert!(!deleted.outlives_connection());
+        assert!(Queue { passive: true, ..deleted }.outlives_connection(), "its real flags are unknown");
+        assert!(!Queue { exclusive: true, ..queue }.outlives_connection());
+        assert!(!Queue::default().outlives_connection(), "the next one has another name");
     }
 }

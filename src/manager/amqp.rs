@@ -13,11 +13,13 @@
 //! | the id of a channel that the broker closed is never used again | after 2047 refused messages the connection is made anew |
 //! | replacing a header leaves the table's length wrong, and the broker ends the connection | removed before |
 //! | a string from the bus that is not UTF-8 ends the connection | `links` backs off, `poison` removes the message |
+//! | forgets what came between "consumer made" and its cancellation if both are read at once | counts as refused, `consume` |
 //! | no recovery | `links` |
 
 use std::future::Future;
 use std::net::Ipv6Addr;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -122,9 +124,11 @@ impl Connection {
     pub async fn channel(&self, epoch: u64, inbox: &Inbox) -> Result<Channel, String> {
         let inner = self.inner.open_channel(None).await.map_err(|e| e.to_string())?;
         let closed = Arc::new(Mutex::new(None));
-        let callback = Callback { epoch, inbox: inbox.clone(), closed: Arc::clone(&closed) };
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let callback =
+            Callback { epoch, inbox: inbox.clone(), closed: Arc::clone(&closed), cancelled: Arc::clone(&cancelled) };
         inner.register_callback(callback).await.map_err(|e| e.to_string())?;
-        Ok(Channel { inner, epoch, closed })
+        Ok(Channel { inner, epoch, closed, cancelled })
     }
 
     /// Says goodbye to the broker. Bound it: a frozen broker never answers.
@@ -138,6 +142,7 @@ pub struct Channel {
     inner: amqprs::channel::Channel,
     epoch: u64,
     closed: Arc<Mutex<Option<ChannelClose>>>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Channel {
@@ -242,11 +247,18 @@ impl Channel {
     }
 
     /// Starts to consume; messages go to `inbox` as replies or as deliveries. The reply queue is consumed exclusively.
+    ///
+    /// What ends the consumer later is reported to `inbox`, after the caller knows that there is one.
     pub async fn consume(&self, queue: &str, source: Source, inbox: &Inbox) -> Result<(), String> {
         let consumer = Intake { epoch: self.epoch, source, inbox: inbox.clone() };
         let exclusive = source == Source::Replies;
         let args = BasicConsumeArguments::new(queue, "").manual_ack(true).exclusive(exclusive).finish();
-        self.inner.basic_consume(consumer, args).await.map(|_| ()).map_err(|e| self.reason(&e))
+        self.inner.basic_consume(consumer, args).await.map_err(|e| self.reason(&e))?;
+        if !self.is_open() || self.cancelled.load(Ordering::Relaxed) {
+            // Already reported, to a loop that did not know of it.
+            return Err("the broker ended the consumer at once".to_owned());
+        }
+        Ok(())
     }
 
     /// Takes the next message of `queue`, if there is one. `no_ack`: it is removed from the queue, whatever becomes of it.
@@ -356,11 +368,20 @@ fn redeliveries(properties: &BasicProperties) -> u64 {
     }
 }
 
-/// Puts the messages of one consumer into the inbox.
+/// Puts the messages of one consumer into the inbox, and says when there can be no more of them.
 struct Intake {
     epoch: u64,
     source: Source,
     inbox: Inbox,
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // The library lets go of it after the last message: when the broker has cancelled the consumer, or the channel ended.
+        if self.source == Source::Subscription {
+            self.inbox.event(Event::Drained { epoch: self.epoch });
+        }
+    }
 }
 
 #[async_trait]
@@ -394,6 +415,7 @@ struct Callback {
     epoch: u64,
     inbox: Inbox,
     closed: Arc<Mutex<Option<ChannelClose>>>,
+    cancelled: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -406,6 +428,7 @@ impl ChannelCallback for Callback {
     }
 
     async fn cancel(&mut self, _: &amqprs::channel::Channel, _: Cancel) -> Result<(), amqprs::error::Error> {
+        self.cancelled.store(true, Ordering::Relaxed);
         self.inbox.event(Event::Cancelled { epoch: self.epoch });
         Ok(())
     }

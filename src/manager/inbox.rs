@@ -77,6 +77,8 @@ pub enum Event {
     ChannelClosed { epoch: u64, close: ChannelClose },
     /// The broker cancelled a consumer: its queue was deleted or moved.
     Cancelled { epoch: u64 },
+    /// Every message of a consumer that ended is among the deliveries, or was.
+    Drained { epoch: u64 },
     /// A subscription was declared, or was refused.
     Subscribed { session: u64, index: usize, result: Result<Box<Subscribed>, SetupError> },
     /// Another server has the same name: it consumes a reply queue that would be ours.
@@ -155,6 +157,11 @@ impl Inbox {
         !self.state().deliveries.is_empty()
     }
 
+    /// Whether a message of the subscription's channel `epoch` waits.
+    pub fn holds(&self, epoch: u64) -> bool {
+        self.state().deliveries.iter().any(|message| message.epoch == epoch)
+    }
+
     /// Whether anything but a message of a subscription waits.
     pub fn has_news(&self) -> bool {
         let state = self.state();
@@ -169,5 +176,36 @@ impl Inbox {
     fn state(&self) -> MutexGuard<'_, State> {
         // A callback that panicked while holding the lock left at worst one message out.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_held_until_its_last_message_is_taken() {
+        let inbox = Inbox::default();
+        let message = |epoch, tag| Incoming {
+            epoch,
+            tag,
+            redelivered: false,
+            redeliveries: 0,
+            exchange: String::new(),
+            routing_key: String::new(),
+            body: Vec::new(),
+            received_unix: 0,
+        };
+        for (epoch, tag) in [(7, 1), (8, 1), (7, 2)] {
+            inbox.delivery(message(epoch, tag));
+        }
+        assert!(inbox.holds(7) && inbox.holds(8) && !inbox.holds(9));
+        let taken: Vec<u64> = std::iter::from_fn(|| inbox.next_delivery()).take(2).map(|m| m.epoch).collect();
+        assert_eq!((taken, inbox.holds(7), inbox.holds(8)), (vec![7, 8], true, false));
+        let last = inbox.next_delivery().unwrap();
+        assert!(!inbox.holds(7));
+        inbox.put_back(last);
+        assert!(inbox.holds(7), "no consumer had room");
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! The list is read from the registry in shared memory, so a new manager finds what the old one had. A refused
 //! declaration is logged once and tried again later; it disturbs nobody else.
+//!
+//! **A channel may outlive its consumer.** When the broker cancels a consumer, the queue is mostly gone, and nobody but
+//! this process has what was delivered and not handled. So the subscription is declared again on a new channel, while
+//! the old one is *retiring*: what came on it is handed out and acknowledged as ever, then it is closed. The same
+//! is done with the rest of a queue that ends with its connection, whose acknowledgements go nowhere then.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::amqp::Channel;
+use super::inbox::Inbox;
 use super::log::Log;
 use super::poison::Suspect;
 use super::session::{Opened, Setup, SetupError, Subscribed};
@@ -20,7 +26,11 @@ use crate::bus::{ManagerPort, Verdict};
 const RETRY_MIN_NS: u64 = 1_000_000_000;
 const RETRY_MAX_NS: u64 = 60_000_000_000;
 
-/// A consuming channel.
+/// Retiring channels of one subscription at one broker, each with at most `amqp_prefetch` messages. With more of them it
+/// is not declared: the consumers have to catch up first.
+const MAX_RETIRING: usize = 4;
+
+/// A channel on which messages came.
 #[derive(Debug)]
 pub struct Active {
     /// Index of the subscription.
@@ -32,9 +42,18 @@ pub struct Active {
     tracker: Tracker,
     /// Messages of the backlog after a reconnect that are still to come.
     pub backlog: u32,
+    /// It consumes nothing any more, and nobody delivers again what it brought.
+    retiring: bool,
+    /// The library has handed over all that came on it.
+    drained: bool,
 }
 
 impl Active {
+    /// Whether all that came on it so far is handled. `inbox`: where the rest of it may wait.
+    fn is_worked_off(&self, inbox: &Inbox) -> bool {
+        !self.tracker.has_open() && !inbox.holds(self.channel.epoch())
+    }
+
     /// Tells the broker. False if the connection takes nothing any more; a closed channel reports itself.
     fn tell(&self, settle: Settle) -> bool {
         self.channel.settle(settle).is_ok() || !self.channel.is_open()
@@ -107,11 +126,12 @@ impl Subscriptions {
 
     /// The queues at broker number `broker` that outlive a connection, with the numbers of their subscriptions.
     pub fn lasting_queues(&self, broker: usize) -> Vec<Suspect> {
-        let lasting =
-            |queue: &Queue| !queue.name.is_empty() && !queue.exclusive && (!queue.auto_delete || queue.passive);
         let wanted = (0..self.list.len()).filter(|index| self.is_wanted(broker, *index));
         let queues = wanted.filter_map(|index| self.get(index).map(|s| (index, &s.queue)));
-        queues.filter(|(_, queue)| lasting(queue)).map(|(index, queue)| (index, queue.name.clone())).collect()
+        queues
+            .filter(|(_, queue)| queue.outlives_connection())
+            .map(|(index, queue)| (index, queue.name.clone()))
+            .collect()
     }
 
     /// A connection that takes no more acknowledgements, if there is one.
@@ -119,12 +139,12 @@ impl Subscriptions {
         self.broken.take()
     }
 
-    /// The consuming channel with `epoch`.
+    /// The channel with `epoch`, consuming or retiring.
     pub fn active(&mut self, epoch: u64) -> Option<&mut Active> {
         self.active.get_mut(&epoch)
     }
 
-    /// Whether the channel with `epoch` still consumes.
+    /// Whether messages of the channel with `epoch` are to be handed out.
     pub fn is_active(&self, epoch: u64) -> bool {
         self.active.contains_key(&epoch)
     }
@@ -190,9 +210,11 @@ impl Subscriptions {
                 ));
                 let epoch = channel.epoch();
                 let backlog = if reconnect { backlog } else { 0 };
-                let tracker = Tracker::default();
                 self.show(broker, index, status::State::Consuming, declared, String::new());
-                self.active.insert(epoch, Active { index, broker, session, channel, tracker, backlog });
+                let tracker = Tracker::default();
+                let active =
+                    Active { index, broker, session, channel, tracker, backlog, retiring: false, drained: false };
+                self.active.insert(epoch, active);
                 State::Active
             }
             Err(SetupError { why, .. }) => {
@@ -212,21 +234,57 @@ impl Subscriptions {
         self.states.insert((session, index), state);
     }
 
-    /// The channel with `epoch` was closed or its consumer cancelled: declare it again. True if it was one of ours.
-    pub fn channel_lost(&mut self, epoch: u64, why: &str, now_ns: u64) -> bool {
-        let Some(active) = self.active.remove(&epoch) else { return false };
-        let queue = self.get(active.index).map(|s| s.queue.name.clone()).unwrap_or_default();
-        self.log.warn(format_args!("consumer of queue \"{queue}\" ended: {why}; subscribing again"));
+    /// The broker closed the channel with `epoch`: declare again what was consumed there. True if it was one of ours.
+    pub fn channel_closed(&mut self, epoch: u64, why: &str, now_ns: u64) -> bool {
+        self.consumer_ended(epoch, why, Queue::outlives_connection, now_ns)
+    }
+
+    /// The broker cancelled the consumer of the channel with `epoch`: declare it again. True if it was one of ours.
+    pub fn cancelled(&mut self, epoch: u64, now_ns: u64) -> bool {
+        // Its messages stay with the open channel, whether their queue is gone or not.
+        self.consumer_ended(epoch, "the broker cancelled it (queue deleted or moved)", |_| false, now_ns)
+    }
+
+    fn consumer_ended(&mut self, epoch: u64, why: &str, comes_again: fn(&Queue) -> bool, now_ns: u64) -> bool {
+        let Some(active) = self.active.get_mut(&epoch) else { return false };
+        if active.retiring {
+            // Its subscription was declared again when the consumer was cancelled.
+            return true;
+        }
+        let (session, broker, index) = (active.session, active.broker, active.index);
+        let queue = self.list.get(index).and_then(Option::as_ref).map(|s| s.queue.clone()).unwrap_or_default();
+        active.retiring = !comes_again(&queue);
+        if !active.retiring {
+            self.active.remove(&epoch);
+        }
+        self.log.warn(format_args!("consumer of queue \"{}\" ended: {why}; subscribing again", queue.name));
         let state = State::Refused { retry_ns: now_ns + RETRY_MIN_NS / 10, pause_ns: RETRY_MIN_NS / 2 };
-        self.states.insert((active.session, active.index), state);
-        self.show(active.broker, active.index, status::State::Declaring, queue, why.to_owned());
+        self.states.insert((session, index), state);
+        self.show(broker, index, status::State::Declaring, queue.name, why.to_owned());
         true
+    }
+
+    /// Nothing comes on the channel with `epoch` any more that has not come yet.
+    pub fn drained(&mut self, epoch: u64) {
+        if let Some(active) = self.active.get_mut(&epoch) {
+            active.drained = true;
+        }
+    }
+
+    /// Closes the channels of ended consumers of which nothing is left.
+    pub fn forget_spent(&mut self) {
+        let inbox = &self.setup.inbox;
+        self.active.retain(|_, a| !(a.retiring && a.drained && a.is_worked_off(inbox)));
     }
 
     /// A connection to broker number `broker` is gone with all its channels.
     pub fn session_lost(&mut self, broker: usize, session: u64) {
         self.states.retain(|(s, _), _| *s != session);
-        self.active.retain(|_, a| a.session != session);
+        for active in self.active.values_mut().filter(|a| a.session == session) {
+            let subscription = self.list.get(active.index).and_then(Option::as_ref);
+            active.retiring |= subscription.is_some_and(|s| !s.queue.outlives_connection());
+        }
+        self.active.retain(|_, a| a.session != session || a.retiring);
         for index in 0..self.list.len() {
             if let Some(subscription) = self.get(index).filter(|_| self.is_wanted(broker, index)) {
                 let queue = subscription.queue.name.clone();
@@ -301,13 +359,20 @@ impl Subscriptions {
         self.get(index).is_some_and(|s| s.federate || self.setup.config.brokers[broker].zone == 0)
     }
 
+    /// How many channels of ended consumers of a subscription are still worked off.
+    fn retiring(&self, broker: usize, index: usize) -> usize {
+        let inbox = &self.setup.inbox;
+        let of_it = self.active.values().filter(|a| a.retiring && (a.broker, a.index) == (broker, index));
+        of_it.filter(|a| !a.is_worked_off(inbox)).count()
+    }
+
     fn declare_if_due(&mut self, broker: usize, opened: &Opened, index: usize, now_ns: u64) {
         let after_ns = match self.states.get(&(opened.session, index)) {
             None => 0,
             Some(State::Refused { retry_ns, pause_ns }) if *retry_ns <= now_ns => *pause_ns,
             Some(_) => return,
         };
-        if !self.is_wanted(broker, index) {
+        if !self.is_wanted(broker, index) || self.retiring(broker, index) >= MAX_RETIRING {
             return;
         }
         let Some(subscription) = self.get(index).cloned() else { return };

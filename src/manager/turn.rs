@@ -248,6 +248,7 @@ impl Manager {
         let subscriptions = &self.subscriptions;
         self.links.tick(now_ns, |broker| subscriptions.lasting_queues(broker));
         self.publisher.tick(now_ns);
+        self.subscriptions.forget_spent();
         if !self.draining {
             self.subscriptions.tick(&self.port, self.links.up(), now_ns);
         }

@@ -58,6 +58,7 @@ impl Manager {
             Event::Namesake { session } => self.links.namesake(session),
             Event::ChannelClosed { epoch, close } => self.channel_closed(epoch, &close, now_ns),
             Event::Cancelled { epoch } => self.consumer_cancelled(epoch, now_ns),
+            Event::Drained { epoch } => self.subscriptions.drained(epoch),
             Event::Subscribed { session, index, result } => {
                 let Some((broker, _)) = self.links.session(session) else { return };
                 let reconnect = self.links.is_reconnect(broker);
@@ -130,13 +131,13 @@ impl Manager {
                 publisher.channel_closed(&mut around, broker, publish, close);
             }
             self.setup.reopen_publish(session, connection);
-        } else if !self.subscriptions.channel_lost(epoch, &format!("{} {}", close.code, close.text), now_ns) {
+        } else if !self.subscriptions.channel_closed(epoch, &format!("{} {}", close.code, close.text), now_ns) {
             self.reply_channel_lost(epoch, now_ns);
         }
     }
 
     fn consumer_cancelled(&mut self, epoch: u64, now_ns: u64) {
-        if !self.subscriptions.channel_lost(epoch, "the broker cancelled it (queue deleted or moved)", now_ns) {
+        if !self.subscriptions.cancelled(epoch, now_ns) {
             self.reply_channel_lost(epoch, now_ns);
         }
     }

@@ -69,7 +69,6 @@ impl Plan {
 
     /// The faults that no other test makes, each once and briefly, on the same servers.
     ///
-    /// Without `queue-deleted`: what the manager holds of a queue that is deleted is not handled, see `make faults`.
     /// Without `leader-lost`: a cluster alone takes longer than all of these.
     pub fn short() -> Self {
         let is_new = |fault: &&Fault| SHORT_FAULTS.contains(&fault.name);
