@@ -275,7 +275,8 @@ pub const FAULTS: &[Fault] = &[
 ];
 
 /// Deletes the subscription's queue while the module, its consumers stopped for a moment, holds messages from it: more
-/// than fit into the consumers' rings, and fewer than the prefetch.
+/// than fit into the consumers' rings. On a busy machine it may be more than the prefetch too; then the consumers go on until
+/// the rest is delivered, because what is in the queue when it is deleted is nobody's.
 ///
 /// No event is published meanwhile: RabbitMQ confirms what it routes to a queue that is being deleted, and loses it.
 fn delete_subscription(site: &Site) -> Result<()> {
@@ -283,7 +284,15 @@ fn delete_subscription(site: &Site) -> Result<()> {
     let signal_all = |signal| consumers.iter().try_for_each(|consumer| site.kamailio.signal(consumer.pid, signal));
     signal_all(Signal::SIGSTOP)?;
     std::thread::sleep(Duration::from_millis(1_800));
-    let deleted = site.pause_events().and_then(|()| site.broker(0)?.client().delete_empty_queue(SUBSCRIPTION));
+    site.pause_events()?;
+    let broker = site.broker(0)?;
+    let is_delivered = || broker.count(SUBSCRIPTION).is_ok_and(|waiting| waiting == 0);
+    if !is_delivered() {
+        signal_all(Signal::SIGCONT)?;
+        wait_until(PATIENCE, is_delivered);
+        signal_all(Signal::SIGSTOP)?;
+    }
+    let deleted = broker.client().delete_empty_queue(SUBSCRIPTION);
     // The cancellation shall reach a manager that has not handed out everything.
     std::thread::sleep(Duration::from_millis(200));
     signal_all(Signal::SIGCONT)?;
