@@ -10,6 +10,7 @@
 //! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
 //! | [`Proxy`] | a bad network between them: black holes, slow lines, resets |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
+//! | [`load`] | generators and counters that cost little, for measurements |
 //!
 //! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
 //! calls block; use them from plain threads, not inside an async runtime. `RIG_KEEP=1` keeps the run folders;
@@ -25,6 +26,7 @@ pub mod edge;
 mod error;
 mod guardian;
 mod kamailio;
+pub mod load;
 mod phone;
 mod ports;
 mod process;
@@ -46,7 +48,7 @@ pub use error::{Error, Result};
 pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
 pub use nix::sys::signal::Signal;
 pub use phone::{Call, Phone};
-pub use process::{Memory, wait_until};
+pub use process::{Memory, cpu, voluntary_switches, wait_until};
 pub use sip::{Posted, Request, Response, SipClient};
 pub use sipp::{AnswerTime, Percentiles, Sipp, SippReport, SippRun};
 #[cfg(target_arch = "x86_64")]

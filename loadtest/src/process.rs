@@ -197,7 +197,7 @@ pub(crate) fn memory(pid: i32) -> Option<Memory> {
 }
 
 /// Processor time the process's threads used so far, to the nanosecond; `None` when it is gone.
-pub(crate) fn cpu(pid: i32) -> Option<Duration> {
+pub fn cpu(pid: i32) -> Option<Duration> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let nanoseconds = threads
         .flatten()
@@ -205,6 +205,17 @@ pub(crate) fn cpu(pid: i32) -> Option<Duration> {
         .filter_map(|text| text.split_ascii_whitespace().next()?.parse::<u64>().ok())
         .sum();
     Some(Duration::from_nanos(nanoseconds))
+}
+
+/// How often the process's threads went to sleep so far, which is how often they woke up; `None` when it is gone.
+pub fn voluntary_switches(pid: i32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let switches = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    let statuses = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    Some(statuses.filter_map(switches).sum())
 }
 
 /// Descriptors that the process has open; 0 when it is gone.

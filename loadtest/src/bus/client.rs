@@ -158,13 +158,18 @@ const QUORUM_SETTLES: Duration = Duration::from_millis(1500);
 /// [`Sink`](super::Sink) and [`Flood`](super::Flood).
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Client {
     /// A client of the broker that listens on this port of 127.0.0.1.
     pub fn new(port: u16) -> Self {
         Self { port }
+    }
+
+    /// The broker's port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Logs in and out again.

@@ -1,0 +1,127 @@
+//! The place of all measurements: one broker, and a Kamailio with one subject at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rig::load::{FIRST, Load, Pace, Tally};
+use rig::{Broker, Builder, Error, Exchange, Kamailio, Queue, Result};
+
+use crate::subject::Subject;
+
+/// Exchange, routing key and queue of what is published. Nobody reads the queue while time is taken.
+pub const PUBLISHED: &str = "load";
+
+/// A server that starts answers and has its connections after so long, or will not.
+const READY: Duration = Duration::from_secs(20);
+
+/// What all measurements share.
+#[derive(Debug)]
+pub struct Lab {
+    /// The broker.
+    pub broker: Broker,
+    /// How long each measurement takes.
+    pub duration: Duration,
+}
+
+impl Lab {
+    /// Starts the broker.
+    pub fn open(duration: Duration) -> Result<Self> {
+        let broker = Broker::start()?;
+        broker.declare_queue(&Queue::new(PUBLISHED).bind(&Exchange::topic(PUBLISHED), PUBLISHED))?;
+        Ok(Self { broker, duration })
+    }
+}
+
+/// A running Kamailio with a subject.
+#[derive(Debug)]
+pub struct Server {
+    /// The server.
+    pub kamailio: Kamailio,
+    subject: Subject,
+}
+
+/// What each process of a server is for, by process id.
+pub type Kinds = BTreeMap<i32, &'static str>;
+
+impl Server {
+    /// Starts it with this script and so many SIP workers.
+    pub fn start(
+        lab: &Lab,
+        subject: Subject,
+        workers: u32,
+        routes: &str,
+        adjust: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self> {
+        let kamailio = adjust(subject.builder(lab)?.children(workers).routes(routes)).start()?;
+        Ok(Self { kamailio, subject })
+    }
+
+    /// Sends `case` until it succeeds: connections are made.
+    pub fn until_ready(&self, case: &'static str) -> Result<()> {
+        let once = Load {
+            port: self.kamailio.sip_port(),
+            case,
+            pace: Pace::Closed(1),
+            duration: Duration::from_millis(1),
+            first: 0,
+            answered_with_number: false,
+        };
+        let ready = rig::wait_until(READY, || rig::load::run(&once).is_ok_and(|tally| tally.good.distinct() > 0));
+        if ready {
+            return Ok(());
+        }
+        Err(Error::new(format!("{} never answers\n{}", self.subject.name(), self.kamailio.log_end())))
+    }
+
+    /// Sends SIP requests and collects the answers.
+    pub fn load(
+        &self,
+        case: &'static str,
+        pace: Pace,
+        duration: Duration,
+        answered_with_number: bool,
+    ) -> Result<Tally> {
+        let port = self.kamailio.sip_port();
+        rig::load::run(&Load { port, case, pace, duration, first: FIRST, answered_with_number })
+    }
+
+    /// What each process is for. Some are made only after the server has started.
+    pub fn kinds(&self) -> Result<Kinds> {
+        Ok(self.kamailio.processes()?.iter().map(|process| (process.pid, kind(&process.title))).collect())
+    }
+
+    /// Memory of our manager: the largest, should there be several.
+    pub fn manager_memory(&self, kinds: &Kinds) -> Option<rig::Memory> {
+        let managers = kinds.iter().filter(|(_, kind)| **kind == MANAGER);
+        managers.filter_map(|(pid, _)| self.kamailio.memory(*pid)).max_by_key(|memory| memory.resident_kib)
+    }
+}
+
+/// Sums of a value over the processes of each kind.
+pub fn by_kind<T: Default + std::ops::AddAssign>(
+    kinds: &Kinds,
+    value: impl Fn(i32) -> Option<T>,
+) -> BTreeMap<&'static str, T> {
+    let mut sums: BTreeMap<&'static str, T> = BTreeMap::new();
+    for (pid, kind) in kinds {
+        *sums.entry(*kind).or_default() += value(*pid).unwrap_or_default();
+    }
+    sums
+}
+
+const MANAGER: &str = "manager";
+
+/// What a process is for, by its title in Kamailio's process table.
+fn kind(title: &str) -> &'static str {
+    const KINDS: [(&str, &str); 7] = [
+        ("udp receiver", "SIP workers"),
+        ("kazoo manager", MANAGER),
+        ("kazoo supervisor", "supervisor"),
+        ("kazoo consumer", "event routes"),
+        ("AMQP Consumer Worker", "event routes"),
+        ("AMQP Consumer", "AMQP reader"),
+        ("AMQP Publisher", "AMQP publisher"),
+    ];
+    let found = KINDS.iter().find(|(part, _)| title.contains(part));
+    found.map_or("other", |(_, kind)| kind)
+}

@@ -1,0 +1,86 @@
+//! `make loadtest`: the same workloads against our module, the C module, `rabbitmq.so`, and plain clients, in turns, several
+//! times, on one broker.
+//!
+//! Environment: `RUNS` how often each is measured (default 5), `SECONDS` for how long (default 2), `WORKLOADS` parts of
+//! the names of workloads with commas between (default: all). Prints ratios; `result.json` and `report.html` go to the
+//! folder `loadtest` in the target folder.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `subject.rs` | what is compared, and its script text |
+//! | `lab.rs` | broker and servers |
+//! | `workloads/` | what is done |
+//! | `plain/` | the same without Kamailio: ceilings |
+//! | `measure.rs` | one measurement: counts, latency, processor time |
+//! | `schedule.rs` | whose turn it is |
+//! | `report/` | medians, ratios, targets; tables, JSON, HTML |
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "it talks to its user")]
+
+mod lab;
+mod measure;
+mod plain;
+mod report;
+mod schedule;
+mod subject;
+mod workloads;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rig::{Error, Result};
+
+use lab::Lab;
+use schedule::Schedule;
+
+/// Size of every payload, as the usual event on such a bus has.
+const PAYLOAD_BYTES: usize = 500;
+
+fn main() -> ExitCode {
+    match compare() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loadtest: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare() -> Result<()> {
+    let began = Instant::now();
+    let runs = setting("RUNS", 5_usize)?;
+    let seconds = setting("SECONDS", 2.0_f64)?;
+    let wanted = std::env::var("WORKLOADS").unwrap_or_default();
+    let schedule = Schedule::new(&wanted, runs)?;
+    raise_descriptor_limit();
+    let lab = Lab::open(Duration::from_secs_f64(seconds))?;
+    let cells = schedule.work(&lab);
+    let report = report::Report::new(cells, runs, seconds, began.elapsed());
+    report.write(&target()?.join("loadtest"))
+}
+
+/// A setting from the environment; empty is the same as not set.
+fn setting<T: std::str::FromStr>(name: &str, default: T) -> Result<T> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|_| Error::new(format!("{name}={text} is no number"))),
+        _ => Ok(default),
+    }
+}
+
+/// As many descriptors as allowed: the C module takes one per query for two seconds.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Refused: it stays as it is.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// The target folder, in which this program lies.
+fn target() -> Result<PathBuf> {
+    let program = std::env::current_exe().map_err(|error| Error::new(format!("where am I? {error}")))?;
+    let folder = program.parent().and_then(|profile| profile.parent());
+    folder.map(PathBuf::from).ok_or_else(|| Error::new("this program lies in no target folder"))
+}

@@ -1,0 +1,29 @@
+//! The result for programs: every run, and the summary of each cell.
+
+use rig::{Error, Result};
+use serde_json::{Value, json};
+
+use super::{Report, Summary};
+use crate::schedule::Cell;
+
+/// The whole result.
+pub fn text(report: &Report) -> Result<String> {
+    let value = json!({
+        "runs": report.runs,
+        "seconds": report.seconds,
+        "took_seconds": report.took.as_secs(),
+        "cells": report.cells.iter().map(cell).collect::<Vec<Value>>(),
+    });
+    serde_json::to_string_pretty(&value).map_err(|error| Error::new(format!("writing JSON: {error}")))
+}
+
+fn cell(cell: &Cell) -> Value {
+    json!({
+        "workload": cell.point.key,
+        "title": cell.point.title,
+        "unit": cell.unit,
+        "subject": cell.subject,
+        "summary": Summary::of(cell),
+        "runs": cell.runs,
+    })
+}

@@ -1,0 +1,94 @@
+//! The workloads: the same for every subject that can do them.
+
+mod consume;
+mod idle;
+mod mixed;
+mod publish;
+mod query;
+mod script_loop;
+
+use rig::load::{Numbers, drain, until_depth};
+use rig::{Error, Result};
+
+use crate::lab::{Lab, PUBLISHED, Server};
+use crate::measure::Run;
+use crate::subject::Subject;
+
+/// One setting of a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Names it in the results, e.g. `publish/16`.
+    pub key: String,
+    /// What it is, in words.
+    pub title: String,
+    /// What the workload makes of it: requests outstanding, processes, or a rate per second.
+    pub load: u32,
+}
+
+impl Point {
+    fn new(key: impl Into<String>, title: impl Into<String>, load: u32) -> Self {
+        Self { key: key.into(), title: title.into(), load }
+    }
+}
+
+/// Something to do, in several settings.
+pub trait Workload {
+    /// What one operation is called.
+    fn unit(&self) -> &'static str;
+
+    /// Its settings.
+    fn points(&self) -> Vec<Point>;
+
+    /// Who can do it, in the order of their turns.
+    fn subjects(&self, point: &Point) -> Vec<Subject>;
+
+    /// Starts what is measured; `None` for a plain client. A server serves the points one after the other as long as
+    /// [`same_server`](Self::same_server) says so.
+    fn start(&self, lab: &Lab, subject: Subject, point: &Point) -> Result<Option<Server>>;
+
+    /// Whether these two can be measured on one server.
+    fn same_server(&self, _: &Point, _: &Point) -> bool {
+        true
+    }
+
+    /// Measures once.
+    fn measure(&self, lab: &Lab, subject: Subject, server: Option<&Server>, point: &Point) -> Result<Run>;
+
+    /// False for what need not be repeated.
+    fn is_repeated(&self) -> bool {
+        true
+    }
+}
+
+/// All of them, in the order of the report.
+pub fn all() -> Vec<Box<dyn Workload>> {
+    vec![
+        Box::new(publish::Publish::closed()),
+        Box::new(publish::Publish::open()),
+        Box::new(script_loop::ScriptLoop),
+        Box::new(query::Query::closed()),
+        Box::new(query::Query::open()),
+        Box::new(consume::Consume),
+        Box::new(mixed::Mixed),
+        Box::new(idle::Idle),
+    ]
+}
+
+/// The server that a workload needs and has started.
+fn needed(server: Option<&Server>) -> Result<&Server> {
+    server.ok_or_else(|| Error::new("no server"))
+}
+
+/// Waits until everything in `accepted` has arrived in the queue of publishes, or will not.
+fn until_arrived(lab: &Lab, count: u64) -> Result<Option<std::time::Instant>> {
+    let patience = std::time::Duration::from_secs(3);
+    until_depth(lab.broker.client(), PUBLISHED, patience, |depth| depth.messages >= count)
+}
+
+/// Empties the queue of publishes and compares it with what was accepted.
+fn compare(lab: &Lab, accepted: &Numbers, run: &mut Run) -> Result<()> {
+    let arrived = drain(lab.broker.client(), PUBLISHED, accepted.distinct())?;
+    run.lost += accepted.missing_in(&arrived);
+    run.duplicated += arrived.repeated();
+    Ok(())
+}
