@@ -207,6 +207,8 @@ impl Database {
                 let mut command = self.as_owner(postgres("postgres")?)?;
                 command.args(["-D", &data, "-h", "127.0.0.1", "-p", &port, "-k", &folder]);
                 command.args(["-c", "fsync=off", "-c", "max_connections=50", "-c", "shared_buffers=16MB"]);
+                // In its data folder, not in /dev/shm, where a killed server would leave files behind.
+                command.args(["-c", "dynamic_shared_memory_type=mmap"]);
                 command
             }
             Engine::MariaDb => {
