@@ -47,7 +47,7 @@ counters! {
     RefusedByBroker = "refused_by_broker",
     /// Messages that the broker returned because no queue is bound for them; only with amqp_mandatory.
     Returned = "returned",
-    /// Accepted queries that were not sent because their deadline had passed.
+    /// Accepted queries that were not sent: their deadline had passed, or the last broker was gone.
     Expired = "expired",
     /// Messages sent again after a lost connection, a negative confirm or a new manager process.
     Resent = "resent",

@@ -290,6 +290,7 @@ impl Publisher {
             Decision::Wait => return Some(Step::Blocked),
             Decision::Refuse(why) => self.refuse(around, process_no, id, &why),
             Decision::NoBroker(ticket) => {
+                around.port.row.inc(Counter::Expired);
                 around.outcomes.resumes.decide(ticket, Outcome::NoBroker);
                 self.settle(process_no, id);
             }
