@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo faults loadtest test unit e2e loom fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
+.PHONY: all module packages headers install demo faults soak loadtest test unit e2e loom fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
 
 all: module
 
@@ -38,6 +38,12 @@ demo: module
 faults: module
 	@$(CARGO) build --quiet --package kazoo-loadtest --bin faults
 	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/faults
+
+# An hour of moderate SIP load with the broker restarted every minute: what every process and ring uses. Shorter, or
+# without the restarts: make soak MINUTES=10 RESTARTS=no
+soak: module
+	@$(CARGO) build --quiet --package kazoo-loadtest --bin soak
+	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/soak
 
 # The same workloads against our module, the C module, rabbitmq.so and plain clients, in turns: half an hour on a quiet
 # machine. Less of it: make loadtest RUNS=1 SECONDS=1 WORKLOADS=publish/,loop

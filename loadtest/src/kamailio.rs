@@ -438,6 +438,11 @@ impl Kamailio {
         Ok(text.lines().filter_map(number).collect())
     }
 
+    /// The structures that a command prints, e.g. of `kazoo.rings`: the `name: value` lines of each.
+    pub fn rpc_structures(&self, args: &[&str]) -> Result<Vec<BTreeMap<String, String>>> {
+        Ok(structures(&self.rpc(args)?))
+    }
+
     /// All processes, the main one first, those that Kamailio does not know of included.
     pub fn processes(&self) -> Result<Vec<Process>> {
         let titles = titles(&self.rpc(&["core.psx"])?);
@@ -486,6 +491,11 @@ impl Kamailio {
     /// Descriptors that the process has open; 0 when it is gone.
     pub fn descriptors(&self, pid: i32) -> usize {
         process::descriptors(pid)
+    }
+
+    /// Threads of the process; 0 when it is gone.
+    pub fn threads(&self, pid: i32) -> usize {
+        process::threads(pid)
     }
 
     /// Memory of one process; `None` when it is gone.
@@ -555,16 +565,19 @@ impl Kamailio {
     }
 }
 
-/// `core.psx` prints one block per process with the lines `PID: n` and `DSC: text`.
+/// `core.psx` prints one structure per process with the lines `PID: n` and `DSC: text`.
 fn titles(psx: &str) -> BTreeMap<i32, String> {
-    let mut found = BTreeMap::new();
-    let mut pid = None;
-    for line in psx.lines().map(str::trim) {
-        if let Some(text) = line.strip_prefix("PID:") {
-            pid = text.trim().parse().ok();
-        } else if let (Some(text), Some(pid)) = (line.strip_prefix("DSC:"), pid) {
-            found.insert(pid, text.trim().to_string());
-        }
-    }
-    found
+    let title = |mut process: BTreeMap<String, String>| {
+        Some((process.get("PID")?.parse().ok()?, process.remove("DSC").unwrap_or_default()))
+    };
+    structures(psx).into_iter().filter_map(title).collect()
+}
+
+/// What kamcmd prints between each `{` and `}`.
+fn structures(text: &str) -> Vec<BTreeMap<String, String>> {
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.trim().to_string(), value.trim().to_string()))
+    };
+    text.split("\n}").filter(|part| part.contains('{')).map(|part| part.lines().filter_map(field).collect()).collect()
 }

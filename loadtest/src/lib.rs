@@ -9,6 +9,7 @@
 //! | [`Database`] | SQLite, PostgreSQL or MariaDB with the tables of Kamailio's presence module |
 //! | [`locked_instructions`] | follows a SIP worker through one request, to see what it locks |
 //! | [`Proxy`] | a bad network between them: black holes, slow lines, resets |
+//! | [`Site`](site::Site) | all of these together, for the fault matrix and the soak |
 //! | [`Peer`], [`Sink`], [`Flood`], [`Client`] | applications on that broker |
 //! | [`load`] | generators and counters that cost little, for measurements |
 //!
@@ -33,6 +34,7 @@ mod process;
 mod rundir;
 mod sip;
 mod sipp;
+pub mod site;
 #[cfg(target_arch = "x86_64")]
 mod steps;
 mod tls;

@@ -218,6 +218,11 @@ pub fn voluntary_switches(pid: i32) -> Option<u64> {
     Some(statuses.filter_map(switches).sum())
 }
 
+/// Threads of the process; 0 when it is gone.
+pub(crate) fn threads(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 /// Descriptors that the process has open; 0 when it is gone.
 pub(crate) fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)

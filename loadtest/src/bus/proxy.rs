@@ -61,11 +61,6 @@ impl Proxy {
         self.port.number()
     }
 
-    /// What goes into `modparam("kazoo", "amqp_connection", …)` for a broker behind the proxy.
-    pub fn url(&self, user: &str, password: &str) -> String {
-        format!("amqp://{user}:{password}@127.0.0.1:{}", self.port())
-    }
-
     /// Connections made from now on go to another port; those that are open stay.
     pub fn target(&self, port: u16) {
         self.rules.send_modify(|rules| rules.target = port);

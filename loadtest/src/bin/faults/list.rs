@@ -6,14 +6,16 @@
 use std::time::Duration;
 
 use rig::edge::SUBSCRIPTION;
+use rig::site::{Layout, Setup, Site, USER};
 use rig::{Error, Result, Signal, wait_until};
-
-use crate::site::{Layout, Site, USER};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Shared memory of Kamailio in MB, as its own default.
 const SHARED_MB: u32 = 64;
+
+/// Events per second.
+const EVENTS: u32 = 250;
 
 /// The name of [`Plan::short`].
 pub const SHORT: &str = "short";
@@ -82,9 +84,10 @@ impl Plan {
     }
 
     /// Brokers and shared memory that its faults need.
-    pub fn site(&self) -> (Layout, u32) {
+    pub fn site(&self) -> Setup {
         let layout = self.rounds.first().map_or(Layout::Single, |fault| fault.layout);
-        (layout, self.rounds.iter().map(|fault| fault.shared_mb).min().unwrap_or(SHARED_MB))
+        let shared_mb = self.rounds.iter().map(|fault| fault.shared_mb).min().unwrap_or(SHARED_MB);
+        Setup { layout, entrances: true, shared_mb, events: EVENTS }
     }
 
     /// Whether one of its faults has this excuse.

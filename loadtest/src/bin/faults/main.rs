@@ -9,9 +9,6 @@
 //! | file | holds |
 //! |---|---|
 //! | `list.rs` | the faults |
-//! | `site.rs` | brokers, proxies, Kamailio, applications that a fault is made to |
-//! | `load.rs` | SIP load, and the answer times of any window of it |
-//! | `trail.rs` | what the consumers did, from Kamailio's log, which outlives it |
 //! | `run.rs` | the rounds of one fault, and the sums at their end |
 //! | `table.rs` | the numbers, the promises, the table |
 
@@ -19,18 +16,14 @@
 #![allow(clippy::print_stdout, reason = "it talks to its user")]
 
 mod list;
-mod load;
 mod run;
-mod site;
 mod table;
-mod trail;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use list::{FAULTS, Fault, Plan, SHORT};
-use rig::{Error, Result};
+use rig::{Error, Result, site};
 use table::{Numbers, Report};
 
 fn main() -> ExitCode {
@@ -69,7 +62,7 @@ fn matrix() -> Result<Vec<String>> {
         [SHORT] => vec![Plan::short()],
         _ => FAULTS.iter().filter(is_wanted).map(|fault| Plan::of(fault, rounds)).collect(),
     };
-    let mut report = Report::open(target()?)?;
+    let mut report = Report::open(site::target()?)?;
     let mut broken = Vec::new();
     for plan in &plans {
         println!("{}: {}", plan.name, plan.what);
@@ -83,11 +76,4 @@ fn matrix() -> Result<Vec<String>> {
     }
     println!("\n{}", report.markdown());
     Ok(broken)
-}
-
-/// The target folder, in which this program lies.
-fn target() -> Result<PathBuf> {
-    let program = std::env::current_exe().map_err(|error| Error::new(format!("where am I? {error}")))?;
-    let folder = program.parent().and_then(|profile| profile.parent());
-    folder.map(PathBuf::from).ok_or_else(|| Error::new("this program lies in no target folder"))
 }

@@ -3,32 +3,31 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
 
+use rig::site::{Answers, Load, Site, Window};
 use rig::{Percentiles, Result};
 
 use crate::list::{Excuse, Fault, Plan};
-use crate::load::{Answers, Load, Window};
-use crate::site::Site;
 use crate::table::{Numbers, Queries, Sip};
 
 /// What has to move again before a round counts as recovered: confirms, answers to queries, events.
 const FLOW: [&str; 3] = ["confirmed", "answers", "handled"];
 
-/// As much of Kamailio's log is shown when a promise was broken.
-const LOG_LINES: usize = 30;
+/// OPTIONS and REGISTERs per second.
+const OPTIONS: u32 = 150;
+const REGISTERS: u32 = 50;
 
 /// Makes the plan's faults one after the other, and adds up.
 pub fn rounds(plan: &Plan) -> Result<Numbers> {
-    let (layout, shared_mb) = plan.site();
-    let mut site = Site::start(layout, shared_mb)?;
+    let mut site = Site::start(plan.site())?;
     let result = with_load(plan, &mut site);
     if result.as_ref().map_or(true, |numbers| !numbers.broken.is_empty()) {
-        show_log(&site);
+        println!("  the end of Kamailio's log, without the events:\n{}", site.log_end());
     }
     result
 }
 
 fn with_load(plan: &Plan, site: &mut Site) -> Result<Numbers> {
-    let load = Load::start(site.kamailio.sip_port())?;
+    let load = Load::start(site.kamailio.sip_port(), OPTIONS, REGISTERS)?;
     site.until_flowing(&FLOW)?;
     let made = make(plan, site, &load)?;
     let answers = load.finish()?;
@@ -39,7 +38,8 @@ fn with_load(plan: &Plan, site: &mut Site) -> Result<Numbers> {
             numbers.broken.push(format!("Kamailio ended with {}", stopped.status));
         }
     }
-    numbers.broken.extend(crashes(site, plan));
+    let absent = plan.excuses(Excuse::Absence);
+    numbers.broken.extend(site.crashes(|line| absent && line.contains("signal 9")));
     Ok(numbers)
 }
 
@@ -137,13 +137,6 @@ fn sums(plan: &Plan, site: &mut Site, made: Made, answers: &Answers) -> Result<N
     Ok(numbers)
 }
 
-fn show_log(site: &Site) {
-    println!("  the end of Kamailio's log, without the events:");
-    let log = site.kamailio.log();
-    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("<script>: event-")).collect();
-    lines[lines.len().saturating_sub(LOG_LINES)..].iter().for_each(|line| println!("    {line}"));
-}
-
 /// The window from the fault's begin until everything flows again, and how long that took after its end.
 fn one_round(
     fault: &Fault,
@@ -164,15 +157,7 @@ fn one_round(
 
 /// Lets time pass. `looks`: Kamailio should be there.
 fn pause(site: &mut Site, time: Duration, looks: bool) -> Result<()> {
-    let until = SystemTime::now() + time;
-    while let Ok(left) = until.duration_since(SystemTime::now()) {
-        std::thread::sleep(left.min(Duration::from_millis(200)));
-        if looks {
-            site.look_after_kamailio()?;
-        }
-        site.collect();
-    }
-    Ok(())
+    site.pass(time, |site| if looks { site.look_after_kamailio() } else { Ok(()) })
 }
 
 /// A random time between two limits in milliseconds.
@@ -187,12 +172,4 @@ fn complement(windows: &[Window], begun: SystemTime, ended: SystemTime) -> Vec<W
     let starts = std::iter::once(begun).chain(windows.iter().map(|(_, to)| *to));
     let ends = windows.iter().map(|(from, _)| *from).chain([ended]);
     starts.zip(ends).collect()
-}
-
-/// Log lines that tell of a process that crashed or panicked.
-fn crashes(site: &Site, plan: &Plan) -> Vec<String> {
-    let killed = |line: &str| plan.excuses(Excuse::Absence) && line.contains("signal 9");
-    let words = ["panicked", "exited by a signal", "BUG:"];
-    let lines = words.iter().flat_map(|word| site.kamailio.log_lines(word));
-    lines.filter(|line| !killed(line)).take(5).map(|line| format!("logged: {line}")).collect()
 }

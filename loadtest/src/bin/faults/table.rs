@@ -77,7 +77,7 @@ pub struct Numbers {
     pub quiet: Sip,
     pub retransmissions: u64,
     pub timeouts: u64,
-    /// See [`crate::load::Answers::unexpected`].
+    /// See [`rig::site::Answers::unexpected`].
     pub unexpected: u64,
     /// All counters of the module.
     pub counters: BTreeMap<String, u64>,

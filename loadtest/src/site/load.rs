@@ -3,28 +3,28 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use rig::{AnswerTime, Percentiles, Result, SippReport, SippRun, edge};
+use crate::edge;
+use crate::error::{Error, Result};
+use crate::sipp::{AnswerTime, Percentiles, Sipp, SippReport, SippRun};
 
-/// OPTIONS per second; each publishes.
-const OPTIONS: u32 = 150;
-/// REGISTERs per second; each is challenged without the bus, then queries.
-const REGISTERS: u32 = 50;
 /// So many that a run never gets there.
 const ENDLESS: u64 = 100_000_000;
 /// What sipp waits for a last answer is 40 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two sipps at work.
+#[derive(Debug)]
 pub struct Load {
     options: SippRun,
     registers: SippRun,
 }
 
 impl Load {
-    /// Against the server on this port.
-    pub fn start(port: u16) -> Result<Self> {
-        let endless = |sipp: rig::Sipp, rate| sipp.rate(rate).calls(ENDLESS).start(port);
-        Ok(Self { options: endless(edge::options(), OPTIONS)?, registers: endless(edge::registers(), REGISTERS)? })
+    /// Against the server on this port, so many per second: OPTIONS, each of which publishes, and REGISTERs, each of
+    /// which is challenged without the bus, then queries.
+    pub fn start(port: u16, options: u32, registers: u32) -> Result<Self> {
+        let endless = |sipp: Sipp, rate| sipp.rate(rate).calls(ENDLESS).start(port);
+        Ok(Self { options: endless(edge::options(), options)?, registers: endless(edge::registers(), registers)? })
     }
 
     /// OPTIONS answered so far, for progress lines.
@@ -37,7 +37,7 @@ impl Load {
         // Both stop before one is waited for.
         let registers = std::thread::spawn(move || self.registers.finish(PATIENCE));
         let options = self.options.finish(PATIENCE)?;
-        let registers = registers.join().map_err(|_| rig::Error::new("the thread that waits for sipp died"))??;
+        let registers = registers.join().map_err(|_| Error::new("the thread that waits for sipp died"))??;
         Ok(Answers { options, registers })
     }
 }
@@ -46,8 +46,11 @@ impl Load {
 pub type Window = (SystemTime, SystemTime);
 
 /// What SIP was told.
+#[derive(Debug)]
 pub struct Answers {
+    /// The OPTIONS.
     pub options: SippReport,
+    /// The REGISTERs.
     pub registers: SippReport,
 }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Follows the log. Events are those of `demo/kamailio.cfg` with `FAULTS`.
+#[derive(Debug)]
 pub struct Trail {
     path: PathBuf,
     offset: u64,
@@ -17,6 +18,7 @@ pub struct Trail {
 }
 
 impl Trail {
+    /// The trail in this log file.
     pub fn of(log: &Path) -> Self {
         Self { path: log.into(), offset: 0, rest: String::new(), done: BTreeSet::new(), open: BTreeMap::new() }
     }

@@ -1,18 +1,31 @@
-//! What a fault is made to: brokers, a proxy before each of them, a Kamailio behind the proxies, the applications.
+//! What fault matrix and soak are made to: brokers, a Kamailio, the applications, and SIP load at a fixed rate.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | brokers, proxies, Kamailio, applications, and what came out of them |
+//! | `load.rs` | SIP load, and the answer times of any window of it |
+//! | `trail.rs` | what the consumers did, from Kamailio's log, which outlives it |
+
+mod load;
+mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use rig::edge::{self, SUBSCRIPTION};
-use rig::{
-    Arrived, Broker, Builder, Client, Cluster, Error, Exchange, Flood, Kamailio, Peer, Proxy, Queue, Result, Signal,
-    Sink, SipClient, wait_until,
-};
+use nix::sys::signal::Signal;
 
-use crate::trail::Trail;
+use crate::broker::Broker;
+use crate::bus::{Arrived, Client, Exchange, Flood, Peer, Proxy, Queue, Sink};
+use crate::cluster::Cluster;
+use crate::edge::{self, SUBSCRIPTION};
+use crate::error::{Error, Result};
+use crate::kamailio::{Builder, Kamailio};
+use crate::process::wait_until;
+use crate::sip::SipClient;
 
-/// Events per second for the subscription.
-const EVENTS: u32 = 250;
+pub use load::{Answers, Load, Window};
+pub use trail::Trail;
 
 /// The user that Kamailio logs in as, and that the applications are not.
 pub const USER: &str = "edge";
@@ -22,6 +35,9 @@ const PASSWORD: &str = "edge-secret";
 pub const PROBES: &str = "probes";
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As much of Kamailio's log is shown when something went wrong.
+const LOG_LINES: usize = 30;
 
 /// Which brokers there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +50,19 @@ pub enum Layout {
     Trio,
 }
 
+/// How to start a [`Site`].
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// Its brokers.
+    pub layout: Layout,
+    /// A proxy before each of them, which can hold back and reset. Without, a broker that is away refuses connections.
+    pub entrances: bool,
+    /// Shared memory of Kamailio in MB.
+    pub shared_mb: u32,
+    /// Events per second for the subscription.
+    pub events: u32,
+}
+
 enum Brokers {
     Apart(Vec<Broker>),
     Together(Cluster),
@@ -41,13 +70,15 @@ enum Brokers {
 
 /// All parties. Field order is drop order: applications first, brokers last.
 pub struct Site {
+    /// With the configuration of `make demo` and `FAULTS`.
     pub kamailio: Kamailio,
+    /// What its consumers did.
     pub trail: Trail,
     flood: Flood,
     sinks: Vec<Sink>,
     _peers: Vec<Peer>,
     apps: Proxy,
-    /// Before each broker; Kamailio knows no other way.
+    /// Before each broker, if any; Kamailio then knows no other way.
     entrances: Vec<Proxy>,
     brokers: Brokers,
     /// What came out of the probes' queue so far.
@@ -79,13 +110,14 @@ impl Arrivals {
 
 impl Site {
     /// Starts everything and waits until Kamailio publishes, queries and consumes.
-    pub fn start(layout: Layout, shared_mb: u32) -> Result<Self> {
-        let brokers = match layout {
+    pub fn start(setup: Setup) -> Result<Self> {
+        let brokers = match setup.layout {
             Layout::Single => Brokers::Apart(vec![Broker::start()?]),
             Layout::Pair => Brokers::Apart(vec![Broker::start()?, Broker::start()?]),
             Layout::Trio => Brokers::Together(Cluster::start(3)?),
         };
-        let entrances = brokers.all().iter().map(|b| Proxy::start(b.port())).collect::<Result<Vec<_>>>()?;
+        let guarded = if setup.entrances { brokers.all() } else { &[] };
+        let entrances = guarded.iter().map(|b| Proxy::start(b.port())).collect::<Result<Vec<_>>>()?;
         let first = brokers.all().first().ok_or_else(|| Error::new("no broker"))?;
         let apps = Proxy::start(first.port())?;
         let (mut peers, mut sinks) = (Vec::new(), Vec::new());
@@ -97,14 +129,15 @@ impl Site {
             broker.add_user(USER, PASSWORD)?;
             broker.set_permissions(USER, ".*", ".*", ".*")?;
         }
-        let mut builder = queries(edge::kamailio().define("FAULTS", "1").memory(shared_mb, 8));
-        for (number, entrance) in entrances.iter().enumerate() {
+        let mut builder = queries(edge::kamailio().define("FAULTS", "1").memory(setup.shared_mb, 8));
+        for (number, broker) in brokers.all().iter().enumerate() {
+            let port = entrances.get(number).map_or(broker.port(), Proxy::port);
             let name = if number == 0 { "AMQP_URL".to_string() } else { format!("AMQP_URL_{}", number + 1) };
-            builder = builder.define(&name, &format!("\"{}\"", entrance.url(USER, PASSWORD)));
+            builder = builder.define(&name, &format!("\"amqp://{USER}:{PASSWORD}@127.0.0.1:{port}\""));
         }
         let kamailio = builder.start()?;
         // The module declares the exchange of its subscription; before that every event comes back.
-        let flood = Flood::start(Client::new(apps.port()), u64::MAX, EVENTS, edge::event)?;
+        let flood = Flood::start(Client::new(apps.port()), u64::MAX, setup.events, edge::event)?;
         let trail = Trail::of(kamailio.log_path());
         let mut site = Self {
             kamailio,
@@ -157,9 +190,11 @@ impl Site {
         self.broker(0)?.declare_queue(&probes())
     }
 
-    /// Publishes no event until [`resume_events`](Self::resume_events); what was published is in the broker.
-    pub fn pause_events(&self) -> Result<()> {
-        self.flood.pause(PATIENCE)
+    /// Publishes no event until [`resume_events`](Self::resume_events); what was published is in the broker. Returns how
+    /// many that are.
+    pub fn pause_events(&self) -> Result<u64> {
+        self.flood.pause(PATIENCE)?;
+        Ok(self.flood.count().confirmed)
     }
 
     /// Goes on publishing events.
@@ -245,6 +280,17 @@ impl Site {
         }
     }
 
+    /// Lets time pass, and `look`s at the site now and then.
+    pub fn pass(&mut self, time: Duration, mut look: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            std::thread::sleep(left.min(Duration::from_millis(200)));
+            look(self)?;
+            self.collect();
+        }
+        Ok(())
+    }
+
     /// Takes in what came since the last call.
     pub fn collect(&mut self) {
         for sink in &self.sinks {
@@ -258,6 +304,13 @@ impl Site {
     /// Ends the events and waits until everything has come to rest; returns how many events were confirmed.
     pub fn settle(&mut self, accepted: &BTreeSet<String>) -> Result<u64> {
         let events = self.flood.end(PATIENCE)?.confirmed;
+        self.until_settled(accepted, events);
+        Ok(events)
+    }
+
+    /// Waits until every message published is confirmed, those of these calls have arrived, and so many events have been
+    /// handled. What is missing after a minute is for the caller's sums to tell.
+    pub fn until_settled(&mut self, accepted: &BTreeSet<String>, events: u64) {
         wait_until(PATIENCE, || {
             std::thread::sleep(Duration::from_millis(100));
             self.collect();
@@ -269,7 +322,20 @@ impl Site {
             settled && (missing == 0 || refused) && self.trail.handled() >= events
         });
         self.collect();
-        Ok(events)
+    }
+
+    /// Log lines that tell of a process that crashed or panicked, the first few.
+    pub fn crashes(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let words = ["panicked", "exited by a signal", "BUG:"];
+        let lines = words.iter().flat_map(|word| self.kamailio.log_lines(word));
+        lines.filter(|line| !is_meant(line)).take(5).map(|line| format!("logged: {line}")).collect()
+    }
+
+    /// The end of Kamailio's log without the events, for error texts.
+    pub fn log_end(&self) -> String {
+        let log = self.kamailio.log();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("<script>: event-")).collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| format!("    {line}\n")).collect()
     }
 
     /// Messages in the subscription's queue of the first broker.
@@ -324,4 +390,11 @@ fn probes() -> Queue {
     let unrouted = Exchange::topic("callevt.unrouted").durable();
     let callevt = Exchange::topic("callevt").durable().alternate(&unrouted);
     Queue::new(PROBES).durable().bind(&unrouted, "#").bind(&callevt, "call.probe.#")
+}
+
+/// The target folder, in which a program of ours lies: where it writes its numbers.
+pub fn target() -> Result<PathBuf> {
+    let program = std::env::current_exe().map_err(|error| Error::new(format!("where am I? {error}")))?;
+    let folder = program.parent().and_then(|profile| profile.parent());
+    folder.map(PathBuf::from).ok_or_else(|| Error::new("this program lies in no target folder"))
 }
