@@ -1,7 +1,7 @@
 //! Load that costs little: what generates and counts it must not be what is measured.
 //!
 //! Everything here works on plain sockets and on the caller's thread. Messages are numbered, in a field
-//! [`Seq`](sequence::FIELD), so that what is lost, comes twice or is answered wrongly is known by number.
+//! `Seq`, so that what is lost, comes twice or is answered wrongly is known by number.
 //!
 //! | file | what it is |
 //! |---|---|
