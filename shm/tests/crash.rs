@@ -9,6 +9,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
+use std::hint::black_box;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, alarm, fork};
-use shm::{Consumer, Mapping, Producer, PushError, Record, Region, Words, ring};
+use shm::{Consumer, Mapping, Producer, PushError, Record, Region, Reservation, Words, ring};
 
 /// Small, so that the ring wraps all the time.
 const CAPACITY: u32 = 4096;
@@ -30,9 +31,11 @@ const WORD_CONFIRMING: usize = 0;
 const WORD_CONFIRMED: usize = 1;
 /// Number of children that have begun to work.
 const WORD_BORN: usize = 2;
-const WORDS: usize = 3;
+/// 1 while the producer is between `reserve` and `commit`.
+const WORD_RESERVED: usize = 3;
+const WORDS: usize = 4;
 
-/// One ring and two words beside it, in memory that children share.
+/// One ring and some words beside it, in memory that children share.
 struct Arena {
     _mapping: Mapping,
     ring: Region,
@@ -115,15 +118,12 @@ fn value_of(record: &Record<'_>) -> u64 {
 }
 
 /// Pushes one value if there is room: odd ones whole, even ones byte by byte into a reservation.
-fn try_push(producer: &mut Producer, value: u64) -> bool {
+fn try_push(arena: &Arena, producer: &mut Producer, value: u64) -> bool {
     let bytes = payload(value);
     let pushed = if value % 2 == 1 {
         producer.push(value as u32, &[&bytes[..3], &bytes[3..]]).map(|_| ())
     } else {
-        producer.reserve(bytes.len() + 16).map(|mut room| {
-            room.bytes().iter_mut().zip(&bytes).for_each(|(place, byte)| *place = *byte);
-            room.commit(value as u32, bytes.len());
-        })
+        producer.reserve(bytes.len() + 16).map(|room| fill(arena, room, value, &bytes))
     };
     match pushed {
         Ok(()) => true,
@@ -135,11 +135,24 @@ fn try_push(producer: &mut Producer, value: u64) -> bool {
     }
 }
 
+/// Writes a record slowly, and lets others run in the middle of some: most kills come while a process does not run.
+fn fill(arena: &Arena, mut room: Reservation<'_>, value: u64, bytes: &[u8]) {
+    arena.set_word(WORD_RESERVED, 1);
+    for (at, (place, byte)) in room.bytes().iter_mut().zip(bytes).enumerate() {
+        *black_box(place) = *byte;
+        if value.is_multiple_of(8) && at == bytes.len() / 2 {
+            std::thread::yield_now();
+        }
+    }
+    arena.set_word(WORD_RESERVED, 0);
+    room.commit(value as u32, bytes.len());
+}
+
 fn push_for_ever(arena: &Arena, first: u64) -> ! {
     let mut producer = arena.producer();
     arena.born();
     for value in first.. {
-        while !try_push(&mut producer, value) {}
+        while !try_push(arena, &mut producer, value) {}
     }
     unreachable!("u64 values do not run out")
 }
@@ -210,7 +223,7 @@ fn drain(consumer: &mut Consumer, mut expected: u64) -> u64 {
 fn producer_is_killed(rounds: u32, random: &mut Random) -> u64 {
     let arena = Arena::new();
     let mut consumer = arena.consumer();
-    let mut expected = 1;
+    let (mut expected, mut reserved) = (1, 0);
     for round in 1..=u64::from(rounds) {
         let child = spawn(|| push_for_ever(&arena, expected));
         arena.wait_for(round);
@@ -220,9 +233,13 @@ fn producer_is_killed(rounds: u32, random: &mut Random) -> u64 {
             std::thread::yield_now();
         }
         kill_and_reap(child);
+        reserved += arena.word(WORD_RESERVED);
+        arena.set_word(WORD_RESERVED, 0);
         expected = drain(&mut consumer, expected);
         assert_eq!(consumer.used(), 0);
     }
+    println!("crash: {reserved} of {rounds} killed between reserve and commit");
+    assert!(reserved > 0 || rounds < 100, "the kills missed what they are for");
     expected - 1
 }
 
@@ -236,7 +253,7 @@ fn consumer_is_killed(rounds: u32, random: &mut Random) -> u64 {
         arena.wait_for(round);
         let end_of_life = Instant::now() + random.life();
         while Instant::now() < end_of_life {
-            value += u64::from(try_push(&mut producer, value));
+            value += u64::from(try_push(&arena, &mut producer, value));
         }
         kill_and_reap(child);
     }
