@@ -6,7 +6,8 @@ use core::ptr::NonNull;
 
 use crate::region::Region;
 use crate::ring::{bytes_for, place};
-use crate::sync::LINE;
+use crate::sync::{AtomicU64, LINE};
+use crate::words::Words;
 
 /// One cache line of model memory.
 #[repr(C, align(64))]
@@ -34,5 +35,35 @@ impl RingMemory {
         let base = NonNull::from(self.lines.as_mut()).cast();
         // SAFETY: the tests keep the memory until their threads are joined.
         unsafe { Region::from_raw(base, self.lines.len() * LINE) }
+    }
+}
+
+/// Memory of a row of words, all zero. To be made inside the model, and to be kept until all its threads are joined.
+pub struct WordsMemory {
+    lines: Box<[MemoryLine]>,
+    count: usize,
+}
+
+impl WordsMemory {
+    /// Memory for `count` words.
+    pub fn new(count: usize) -> Self {
+        let mut lines = vec![MemoryLine([0; LINE]); Words::bytes_for(count) / LINE].into_boxed_slice();
+        let first = lines.as_mut_ptr().cast::<AtomicU64>();
+        for index in 0..count {
+            // SAFETY: `bytes_for` counts this word.
+            let word = unsafe { first.add(index) };
+            // SAFETY: as above, aligned as the lines are; nobody uses it yet.
+            unsafe { word.write(AtomicU64::new(0)) };
+        }
+        Self { lines, count }
+    }
+
+    /// The words.
+    pub fn words(&mut self) -> Words {
+        let base = NonNull::from(self.lines.as_mut()).cast();
+        // SAFETY: the tests keep the memory until their threads are joined.
+        let region = unsafe { Region::from_raw(base, self.lines.len() * LINE) };
+        // SAFETY: as above; the memory is used as words only.
+        unsafe { Words::attach(region, self.count) }.unwrap_or_else(|error| unreachable!("{error}"))
     }
 }

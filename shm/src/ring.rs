@@ -952,4 +952,28 @@ mod tests {
         header(region).unwrap().written.0.store(1024 + 64, Ordering::Relaxed);
         assert_eq!(consumer.next(), Err(Corrupt::Record { start: 1024 }));
     }
+
+    #[test]
+    fn two_threads_pass_records_over_many_laps() {
+        const RECORDS: u32 = if cfg!(miri) { 60 } else { 100_000 };
+        let mut memory = Memory::new();
+        let (mut producer, mut consumer) = ends(memory.region());
+        let len = |kind: u32| kind as usize * 31 % 300;
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for kind in 0..RECORDS {
+                    while producer.push(kind, &[&[kind as u8; 300][..len(kind)]]).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            for kind in 0..RECORDS {
+                while consumer.is_empty() {
+                    std::thread::yield_now();
+                }
+                assert_eq!(take(&mut consumer), (kind, vec![kind as u8; len(kind)]));
+            }
+        });
+        assert!(consumer.is_empty());
+    }
 }

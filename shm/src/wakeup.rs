@@ -233,6 +233,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ppoll")]
     fn the_first_waker_rings_and_the_sleeper_wakes() {
         let mut home = Home::new();
         let bell = home.bell();
@@ -247,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ppoll")]
     fn a_sleeping_process_is_woken_by_another_thread() {
         let mut home = Home::new();
         let bell = home.bell();
@@ -259,6 +261,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ppoll")]
     fn a_descriptor_that_is_none_is_an_error_not_a_spin() {
         let mut home = Home::new();
         let good = home.bell();
@@ -268,6 +271,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ppoll")]
     fn the_longest_timeout_is_accepted() {
         let mut home = Home::new();
         let bell = home.bell();

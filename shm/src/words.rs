@@ -3,9 +3,9 @@
 //! Runs in every process. Each word is an atomic of its own; which orderings a word needs is for its user to say.
 
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU64;
 
 use crate::region::{LayoutError, Region};
+use crate::sync::AtomicU64;
 
 /// `count` atomic words at the start of a region. Copies refer to the same words.
 #[derive(Clone, Copy, Debug)]
@@ -56,5 +56,30 @@ impl Words {
         assert!(index < self.count, "word {index} of {}", self.count);
         // SAFETY: inside the region by the assertion; mapped and used as words only by the contract of `attach`.
         unsafe { self.first.add(index).as_ref() }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// Memory of a row of words, on the heap of a test.
+    pub(crate) struct WordsMemory(Vec<[u64; 8]>, usize);
+
+    impl WordsMemory {
+        /// Room for `count` words, with a line more for their alignment.
+        pub(crate) fn new(count: usize) -> Self {
+            Self(vec![[0; 8]; Words::bytes_for(count) / 64 + 1], count)
+        }
+
+        pub(crate) fn words(&mut self) -> Words {
+            let base = NonNull::new(self.0.as_mut_ptr().cast()).unwrap();
+            // SAFETY: the vector's memory, kept by the test.
+            let region = unsafe { Region::from_raw(base, self.0.len() * 64) };
+            // SAFETY: as above; used as words only.
+            unsafe { Words::attach(region.aligned().unwrap(), self.1) }.unwrap()
+        }
     }
 }

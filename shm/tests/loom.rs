@@ -1,6 +1,6 @@
-//! Models of every edge in the ordering tables of `ring.rs` and `wakeup.rs`, one race per function.
+//! Models of every edge in the ordering tables of `src/`, one race per function.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p kazoo-shm --release --test loom`
+//! `make loom`. That each edge is needed, and its loss seen here, is what `make loom-mistakes` shows.
 
 #![cfg(loom)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
@@ -9,8 +9,10 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
-use shm::model::RingMemory;
-use shm::{Consumer, LayoutError, Producer, PushError, Region, WakeWord, ring};
+use shm::model::{RingMemory, WordsMemory};
+use shm::{
+    Consumer, Entries, LayoutError, Producer, PushError, Region, Seqlock, Ticket, Tickets, WakeWord, Words, ring,
+};
 
 const CAPACITY: usize = 1024;
 /// Payload of which two records fill the ring.
@@ -31,6 +33,14 @@ fn ring_model(scenario: impl Fn(Region) + Send + Sync + 'static) {
     model(move |region| {
         ring::init(region, CAPACITY as u32).unwrap();
         scenario(region);
+    });
+}
+
+/// Runs `scenario` in every order that loom finds, with `count` words. The scenario joins its threads.
+fn words_model(count: usize, scenario: impl Fn(Words) + Send + Sync + 'static) {
+    loom::model(move || {
+        let mut memory = WordsMemory::new(count);
+        scenario(memory.words());
     });
 }
 
@@ -283,5 +293,157 @@ fn the_sleeper_sleeps_again_while_the_waker_publishes() {
         let (first, second) = waking.join().unwrap();
         let missed = consumer.next().unwrap().is_some();
         assert!(!(sleeps && missed) || first || second, "wake-up lost");
+    });
+}
+
+// From here on the thread looks and the model itself, which runs first, makes the changes. Loom remembers only the last
+// access to each atomic: a look that came before a load and an exchange would be forgotten, and its other orders never
+// tried.
+
+/// SYNC V and SYNC M: a reader sees one write or the other, whole, or nothing.
+#[test]
+fn read_while_the_writer_writes() {
+    words_model(Seqlock::<2>::words(1), |words| {
+        let table = Seqlock::<2>::new(words);
+        let reading = thread::spawn(move || {
+            let read = table.read(0);
+            assert!(matches!(read, None | Some([1, 1] | [2, 2])), "{read:?}");
+        });
+        (1..=2).for_each(|value| table.write(0, &[value; 2]));
+        reading.join().unwrap();
+        assert_eq!(table.read(0), Some([2, 2]));
+    });
+}
+
+/// SYNC O: who sees a slot open sees its words.
+#[test]
+fn look_while_a_slot_is_opened() {
+    words_model(Tickets::<1>::words(1), |words| {
+        let table = Tickets::<1>::new(words);
+        let looking = thread::spawn(move || table.each_open(|_, values: [u64; 1]| assert_eq!(values, [7])));
+        table.open(&[7]).unwrap();
+        looking.join().unwrap();
+    });
+}
+
+/// SYNC O: who takes a ticket has its words, even if nothing else told about them.
+#[test]
+fn take_while_a_slot_is_opened() {
+    words_model(Tickets::<1>::words(1), |words| {
+        let table = Tickets::<1>::new(words);
+        // The first ticket of the first slot.
+        let taking = thread::spawn(move || table.take(Ticket::from_number(1 << 16).unwrap()));
+        let ticket = table.open(&[7]).unwrap();
+        let taken = taking.join().unwrap();
+        assert!(matches!(taken, None | Some([7])), "{taken:?}");
+        assert_eq!(table.take(ticket).is_some(), taken.is_none());
+    });
+}
+
+/// A ticket is taken once.
+#[test]
+fn two_take_the_same_ticket() {
+    words_model(Tickets::<1>::words(1), |words| {
+        let table = Tickets::<1>::new(words);
+        let ticket = table.open(&[7]).unwrap();
+        let taking = thread::spawn(move || table.take(ticket));
+        let both = [table.take(ticket), taking.join().unwrap()];
+        assert!(matches!(both, [Some([7]), None] | [None, Some([7])]), "{both:?}");
+    });
+}
+
+/// SYNC N: a look that meets the slot's next owner shows neither or one of them, never a mixture.
+#[test]
+fn look_while_a_slot_changes_hands() {
+    words_model(Tickets::<2>::words(1), |words| {
+        let table = Tickets::<2>::new(words);
+        let first = table.open(&[1; 2]).unwrap();
+        let looking = thread::spawn(move || {
+            table.each_open(|ticket, values: [u64; 2]| {
+                assert_eq!(values, if ticket == first { [1; 2] } else { [2; 2] });
+            });
+        });
+        assert_eq!(table.take(first), Some([1; 2]));
+        table.open(&[2; 2]).unwrap();
+        looking.join().unwrap();
+    });
+}
+
+/// SYNC L: a slot that comes from the free list comes with its state, so no ticket is given out twice.
+#[test]
+fn open_while_a_slot_is_given_back() {
+    words_model(Tickets::<1>::words(1), |words| {
+        let table = Tickets::<1>::new(words);
+        let first = table.open(&[1]).unwrap();
+        let opening = thread::spawn(move || {
+            let second = table.open(&[2]);
+            assert!(second.is_none_or(|second| second != first && table.take(second) == Some([2])));
+        });
+        assert_eq!(table.take(first), Some([1]));
+        opening.join().unwrap();
+    });
+}
+
+/// SYNC L, where the head moves between the look at it and the exchange: what it says now is acquired as well.
+#[test]
+fn open_while_the_free_list_grows() {
+    words_model(Tickets::<1>::words(2), |words| {
+        let table = Tickets::<1>::new(words);
+        let [first, second] = [1, 2].map(|value| table.open(&[value]).unwrap());
+        table.take(first).unwrap();
+        let opening = thread::spawn(move || {
+            let third = table.open(&[3]).unwrap();
+            assert!(third != first && third != second, "{third:?} twice");
+            third
+        });
+        table.take(second).unwrap();
+        let third = opening.join().unwrap();
+        let fourth = table.open(&[4]).unwrap();
+        assert_eq!((table.take(third), table.take(fourth), table.any_open()), (Some([3]), Some([4]), false));
+    });
+}
+
+/// I3: the head comes back to a slot it had named before, with another one behind it.
+#[test]
+fn open_while_the_free_list_comes_back() {
+    words_model(Tickets::<1>::words(2), |words| {
+        let table = Tickets::<1>::new(words);
+        let [first, second] = [1, 2].map(|value| table.open(&[value]).unwrap());
+        table.take(first).unwrap();
+        table.take(second).unwrap();
+        let opening = thread::spawn(move || table.open(&[5]));
+        let [again, kept] = [3, 4].map(|value| table.open(&[value]));
+        again.map(|ticket| table.take(ticket).unwrap());
+        let other = opening.join().unwrap();
+        let last = table.open(&[6]);
+        let open: Vec<_> = [other, kept, last].into_iter().flatten().collect();
+        let distinct = |(i, ticket): (usize, &Ticket)| open[..i].iter().all(|other| other.slot() != ticket.slot());
+        assert!(open.iter().enumerate().all(distinct), "{open:?}");
+    });
+}
+
+/// SYNC E: who sees an entry sees its text.
+#[test]
+fn get_while_an_entry_is_appended() {
+    words_model(Entries::<2>::words(16), |words| {
+        let table = Entries::<2>::new(words);
+        let getting = thread::spawn(move || {
+            let text = table.get(0);
+            assert!(text.as_deref().is_none_or(|text| text == b"text"), "{text:?}");
+        });
+        table.append(b"text").unwrap();
+        getting.join().unwrap();
+    });
+}
+
+/// Two appenders get places of their own.
+#[test]
+fn two_append_at_once() {
+    words_model(Entries::<2>::words(16), |words| {
+        let table = Entries::<2>::new(words);
+        let appending = thread::spawn(move || table.append(b"a").unwrap());
+        let other = table.append(b"b").unwrap();
+        let one = appending.join().unwrap();
+        assert_eq!((table.get(one), table.get(other)), (Some(b"a".to_vec()), Some(b"b".to_vec())));
     });
 }

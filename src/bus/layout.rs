@@ -4,11 +4,14 @@
 //! and inherited by every child together with the eventfds. The processes then take their ends from it: each
 //! `worker`, `inlet` and `manager` call hands out the one producer or consumer of its rings, which is why this file
 //! is the only one of the bus with `unsafe`.
+//!
+//! The words that this file reads and writes itself are numbers that stand alone, all Relaxed: nobody concludes from
+//! one of them that something else was written. Orderings are the business of `shm`, whose tables name every edge.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use shm::{Bell, Consumer, Producer, Region, Words, ring};
 
@@ -222,7 +225,7 @@ impl Shared {
         let shared = Self { region, layout, global, heap, eventfds };
         shared.init_rings()?;
         shared.word(Global::Boot).store(boot, Relaxed);
-        shared.word(Global::Magic).store(MAGIC, Release);
+        shared.word(Global::Magic).store(MAGIC, Relaxed); // before the fork, which orders it
         Ok(shared)
     }
 
@@ -268,7 +271,7 @@ impl Shared {
 
     /// Counts a new manager process. Manager only, once at its start.
     pub fn next_generation(&self) -> u64 {
-        self.word(Global::Generation).fetch_add(1, Release) + 1
+        self.word(Global::Generation).fetch_add(1, Relaxed) + 1
     }
 
     /// A number no channel had before, over all manager processes.
@@ -288,7 +291,7 @@ impl Shared {
 
     /// The process number of consumer `index`; `None` until it has started.
     pub fn consumer_process(&self, index: usize) -> Option<usize> {
-        let stored = self.global.get(Global::Len as usize + index).load(Acquire);
+        let stored = self.global.get(Global::Len as usize + index).load(Relaxed);
         usize::try_from(stored).ok()?.checked_sub(1)
     }
 
@@ -417,7 +420,7 @@ impl Shared {
         let deliveries = unsafe { Consumer::attach(self.ring_region(self.layout.deliveries, delivery, index)?)? };
         // SAFETY: as above.
         let acks = unsafe { Producer::attach(self.ring_region(self.layout.acks, ack, index)?)? };
-        self.global.get(Global::Len as usize + index).store(process_no as u64 + 1, Release);
+        self.global.get(Global::Len as usize + index).store(process_no as u64 + 1, Relaxed);
         Ok((deliveries, acks))
     }
 
@@ -456,7 +459,7 @@ impl Shared {
     }
 
     fn check_process(&self, process_no: usize) -> Result<(), LayoutError> {
-        let found = self.word(Global::Magic).load(Acquire);
+        let found = self.word(Global::Magic).load(Relaxed);
         if found != MAGIC && found != 0 {
             return Err(LayoutError::BadMagic { found });
         }
@@ -580,23 +583,24 @@ impl OwnWords {
         next
     }
 
-    /// Says which query the process waits for; 0: none.
+    /// Says which query the process waits for; 0: none. Before its command is pushed: so whoever reads the command sees
+    /// this number, or a later one.
     pub(super) fn set_waiting(&self, sequence: u64) {
-        self.0.get(Own::Waiting as usize).store(sequence, Release);
+        self.0.get(Own::Waiting as usize).store(sequence, Relaxed);
     }
 
     /// Notes what was confirmed before the present manager. Manager only, at its start.
     pub(super) fn set_inherited(&self, confirmed: u64) {
-        self.0.get(Own::Inherited as usize).store(confirmed, Release);
+        self.0.get(Own::Inherited as usize).store(confirmed, Relaxed);
     }
 
     /// End of what only a manager that is gone has seen confirmed.
     pub(super) fn inherited(&self) -> u64 {
-        self.0.get(Own::Inherited as usize).load(Acquire)
+        self.0.get(Own::Inherited as usize).load(Relaxed)
     }
 
     /// The query that the process waits for; 0: none.
     pub(super) fn waiting(&self) -> u64 {
-        self.0.get(Own::Waiting as usize).load(Acquire)
+        self.0.get(Own::Waiting as usize).load(Relaxed)
     }
 }

@@ -1,31 +1,19 @@
 //! How brokers and subscriptions stand, for `kamcmd kazoo.status`: written by the manager, read by any process.
 //!
-//! A table of records of one size. The manager alone writes; a reader that comes in the middle of it sees the
-//! record's version move and looks again. A manager that is killed there leaves the record unreadable until the next one
-//! has written it, which is the first thing that one does.
-//!
-//! | edge | release | acquire | makes visible |
-//! |---|---|---|---|
-//! | SYNC V | `put`: even version | `get`: first load of the version | the words of the record |
-//! | SYNC W | `put`: fence after the odd version | `get`: fence before the second load | that the record is being written |
+//! A table of records of one size that the manager alone writes ([`shm::seqlock`]). A manager that is killed in the
+//! middle of it leaves the record unreadable until the next one has written it, which is the first thing that one does.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
-
-use shm::words::Words;
+use shm::{Seqlock, Words};
 
 /// Subscriptions that the table has room for, counted once per broker. More work, they are only not shown.
 pub const MAX_SUBSCRIPTIONS: usize = 256;
 
-/// Words of one record: version, four fields, lengths, text.
-const RECORD: usize = 64;
-const FIELDS: usize = 6;
+/// Words of one record: four fields, lengths, text. With its version it fills eight cache lines.
+const RECORD: usize = 63;
+const FIELDS: usize = 5;
 /// Longest name and longest reason, bytes; together they fill the record.
 const MAX_NAME: usize = 255;
 const MAX_WHY: usize = (RECORD - FIELDS) * 8 - MAX_NAME;
-
-/// Looks of a reader that finds the record being written.
-const ATTEMPTS: usize = 100;
 
 macro_rules! states {
     ($($(#[$meta:meta])+ $variant:ident = $name:literal),+ $(,)?) => {
@@ -86,88 +74,67 @@ pub struct Status {
 
 /// The table: first one record for each broker, then those of subscriptions. Copies refer to the same records.
 #[derive(Clone, Copy, Debug)]
-pub struct Board(Words);
+pub struct Board(Seqlock<RECORD>);
 
 impl Board {
     /// Words that a table for `brokers` brokers takes.
     pub const fn words(brokers: usize) -> usize {
-        (brokers + MAX_SUBSCRIPTIONS) * RECORD
+        Seqlock::<RECORD>::words(brokers + MAX_SUBSCRIPTIONS)
     }
 
     /// The table in `words`; zeroed words are one of unknown state.
     pub fn new(words: Words) -> Self {
-        Self(words)
+        Self(Seqlock::new(words))
     }
 
     /// Records in the table.
     pub fn slots(&self) -> usize {
-        self.0.count() / RECORD
+        self.0.records()
     }
 
     /// Writes record `slot`; none if there is no such slot. Manager only. Texts are cut to what a record holds.
     pub fn put(&self, slot: usize, status: &Status) {
-        if slot >= self.slots() {
-            return;
-        }
-        let word = |index: usize| self.0.get(slot * RECORD + index);
-        let (name, why) = (cut(&status.name, MAX_NAME), cut(&status.why, MAX_WHY));
-        let mut text = Vec::with_capacity(name.len() + why.len());
-        text.extend_from_slice(name.as_bytes());
-        text.extend_from_slice(why.as_bytes());
-        let odd = word(0).load(Relaxed) | 1;
-        word(0).store(odd, Relaxed);
-        fence(Release); // SYNC W
-        word(1).store(status.state as u64, Relaxed);
-        word(2).store(status.broker as u64, Relaxed);
-        word(3).store(status.subscription as u64, Relaxed);
-        word(4).store(status.since_unix, Relaxed);
-        word(5).store((name.len() as u64) << 32 | why.len() as u64, Relaxed);
-        for (index, chunk) in text.chunks(8).enumerate() {
-            let mut bytes = [0; 8];
-            bytes[..chunk.len()].copy_from_slice(chunk);
-            word(FIELDS + index).store(u64::from_ne_bytes(bytes), Relaxed);
-        }
-        word(0).store(odd + 1, Release); // SYNC V
+        self.0.write(slot, &encode(status));
     }
 
     /// Forgets what an earlier manager wrote. Manager only, at its start.
     pub fn clear(&self) {
-        let written = |slot: &usize| self.0.get(slot * RECORD).load(Relaxed) != 0;
+        let written = |slot: &usize| self.0.was_written(*slot);
         (0..self.slots()).filter(written).for_each(|slot| self.put(slot, &Status::default()));
     }
 
     /// Reads record `slot`; `None` if it was never written, or cannot be read now.
     pub fn get(&self, slot: usize) -> Option<Status> {
-        if slot >= self.slots() {
-            return None;
-        }
-        (0..ATTEMPTS)
-            .find_map(|_| {
-                let version = self.0.get(slot * RECORD).load(Acquire); // SYNC V
-                if !version.is_multiple_of(2) {
-                    std::hint::spin_loop();
-                    return None;
-                }
-                let words: [u64; RECORD] = std::array::from_fn(|index| self.0.get(slot * RECORD + index).load(Relaxed));
-                fence(Acquire); // SYNC W
-                (self.0.get(slot * RECORD).load(Relaxed) == version).then_some(words)
-            })
-            .and_then(|words| decode(&words))
+        self.0.read(slot).and_then(|words| decode(&words))
     }
 }
 
-fn decode(words: &[u64; RECORD]) -> Option<Status> {
-    if words[0] == 0 {
-        return None;
+fn encode(status: &Status) -> [u64; RECORD] {
+    let (name, why) = (cut(&status.name, MAX_NAME), cut(&status.why, MAX_WHY));
+    let mut words = [0; RECORD];
+    words[0] = status.state as u64;
+    words[1] = status.broker as u64;
+    words[2] = status.subscription as u64;
+    words[3] = status.since_unix;
+    words[4] = (name.len() as u64) << 32 | why.len() as u64;
+    let text = [name.as_bytes(), why.as_bytes()].concat();
+    for (word, chunk) in words[FIELDS..].iter_mut().zip(text.chunks(8)) {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        *word = u64::from_ne_bytes(bytes);
     }
+    words
+}
+
+fn decode(words: &[u64; RECORD]) -> Option<Status> {
     let bytes: Vec<u8> = words[FIELDS..].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let (name, why) = (usize::try_from(words[5] >> 32).ok()?, usize::try_from(words[5] & u64::from(u32::MAX)).ok()?);
+    let (name, why) = (usize::try_from(words[4] >> 32).ok()?, usize::try_from(words[4] & u64::from(u32::MAX)).ok()?);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(Status {
-        state: State::ALL.get(usize::try_from(words[1]).ok()?).copied()?,
-        broker: usize::try_from(words[2]).ok()?,
-        subscription: usize::try_from(words[3]).ok()?,
-        since_unix: words[4],
+        state: State::ALL.get(usize::try_from(words[0]).ok()?).copied()?,
+        broker: usize::try_from(words[1]).ok()?,
+        subscription: usize::try_from(words[2]).ok()?,
+        since_unix: words[3],
         name: text(bytes.get(..name)?),
         why: text(bytes.get(name..name.checked_add(why)?)?),
     })
@@ -181,8 +148,6 @@ fn cut(text: &str, max: usize) -> &str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use super::super::port::test_block;
     use super::*;
 
@@ -205,31 +170,5 @@ mod tests {
         assert_eq!(board.get(3), Some(status("NOT_FOUND - no queue 'é'")), "its neighbour is untouched");
         board.put(board.slots(), &status("x"));
         assert_eq!(board.get(board.slots()), None);
-    }
-
-    #[test]
-    fn a_reader_never_sees_half_a_record() {
-        let board = test_block(1, 1).board().unwrap();
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                (0..20_000).for_each(|n| board.put(1, &status(&"ab".repeat(n % 100))));
-                done.store(true, Ordering::Relaxed);
-            });
-            while !done.load(Ordering::Relaxed) {
-                let Some(read) = board.get(1) else { continue };
-                assert_eq!(read, status(&read.name));
-            }
-        });
-    }
-
-    #[test]
-    fn a_record_that_a_dead_writer_left_is_unreadable_until_the_next_one_wrote_it() {
-        let board = test_block(1, 1).board().unwrap();
-        board.put(2, &status("whole"));
-        board.0.get(2 * RECORD).fetch_add(1, Ordering::Relaxed);
-        assert_eq!(board.get(2), None);
-        board.put(2, &status("new"));
-        assert_eq!(board.get(2), Some(status("new")));
     }
 }
