@@ -517,10 +517,21 @@ impl Wire {
 
     /// Publishes into `queue` a persistent message whose content type is no text; returns when the broker has it.
     fn publish_unreadable(&mut self, queue: &str) {
+        self.publish(queue, &[0x90, 0, 2, 0xff, 0xfe, 2], b"{}");
+    }
+
+    /// Publishes into `queue` a persistent message with this table of headers; returns when the broker has it.
+    fn publish_with_headers(&mut self, queue: &str, table: &[u8], body: &[u8]) {
+        let len = u32::try_from(table.len()).unwrap().to_be_bytes();
+        self.publish(queue, &[&[0x30, 0], &len[..], table, &[2]].concat(), body);
+    }
+
+    fn publish(&mut self, queue: &str, properties: &[u8], body: &[u8]) {
         let to = [&[0, 0, 0, u8::try_from(queue.len()).unwrap()], queue.as_bytes(), &[0]].concat();
         self.method(1, 60, 40, &to);
-        self.send(2, 1, &[&[0, 60, 0, 0], &2_u64.to_be_bytes()[..], &[0x90, 0, 2, 0xff, 0xfe, 2]].concat());
-        self.send(3, 1, b"{}");
+        let size = u64::try_from(body.len()).unwrap().to_be_bytes();
+        self.send(2, 1, &[&[0, 60, 0, 0], &size[..], properties].concat());
+        self.send(3, 1, body);
         self.read();
     }
 
@@ -567,6 +578,68 @@ fn message_that_no_connection_survives_is_removed_and_the_others_are_handled() {
     assert_eq!(handled, ["0", "1", "2", "3"].map(str::to_string).into());
     assert_eq!(stat(&kamailio, "unreadable"), 3);
     assert_eq!(kamailio.log_lines("was removed from queue \"unreadable\"").len(), 3);
+    still_well(&mut kamailio);
+}
+
+/// Tables or arrays in each other, as deep as one frame can hold.
+fn nested(kind: u8, head: &[u8]) -> Vec<u8> {
+    const FRAME: usize = 130_000;
+    let step = head.len() + 5;
+    let level =
+        |i: usize| [head, &[kind], &u32::try_from(FRAME / step * step - i * step).unwrap().to_be_bytes()].concat();
+    let inside = (1..=FRAME / step).flat_map(level).collect::<Vec<u8>>();
+    // The outermost is an entry of the table of headers.
+    [&[1, b'n', kind][..], &u32::try_from(inside.len()).unwrap().to_be_bytes(), &inside].concat()
+}
+
+#[test]
+fn headers_of_every_type_and_depth_are_survived() {
+    let routes = r##"
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'headers','type':'topic','queue':'headers','routing':'#','durable':1,
+                'auto_delete':0,'no_ack':0,'wait_for_consumer_ack':1}");
+        }
+        event_route[kazoo:consumer-event] { xlog("L_INFO", "HANDLED=$(kzE{kz.json,Id})\n"); }
+    "##;
+    let broker = broker();
+    broker.declare_queue(&Queue::new("headers").durable()).unwrap();
+    let mut wire = Wire::open(&broker);
+    let values: [&[u8]; 17] = [
+        b"t\x01",
+        b"b\xff",
+        b"B\xff",
+        b"s\xff\xff",
+        b"u\xff\xff",
+        b"I\xff\0\0\0",
+        b"i\xff\0\0\0",
+        b"l\xff\0\0\0\0\0\0\0",
+        b"f\x3f\xc0\0\0",
+        b"d\x3f\xf8\0\0\0\0\0\0",
+        b"D\xff\xff\xff\xff\xff",
+        b"S\0\0\0\0",
+        b"A\0\0\0\0",
+        b"T\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"F\0\0\0\0",
+        b"V",
+        b"x\0\0\0\x02\xff\xfe",
+    ];
+    let name = [&[255][..], &[b'n'; 255]].concat();
+    let mut tables: Vec<Vec<u8>> = values.iter().map(|value| [&name, *value].concat()).collect();
+    tables.push(Vec::new());
+    tables.push(
+        (0..4_000).flat_map(|n: u32| [&[4][..], &n.to_be_bytes().map(|b| b'a' + b % 26), b"V"].concat()).collect(),
+    );
+    tables.push(nested(b'A', b""));
+    tables.push(nested(b'F', &[1, b'n']));
+    for (id, table) in tables.iter().enumerate() {
+        wire.publish_with_headers("headers", table, format!("{{\"Id\":{id}}}").as_bytes());
+    }
+    let mut kamailio = start("headers", &broker, routes, |builder| builder);
+    until_held(&broker, "headers", (0, 0));
+    let handled: BTreeSet<usize> = logged(&kamailio, "HANDLED=").iter().map(|id| id.parse().unwrap()).collect();
+    println!("{handled:?} {:?}", stats(&kamailio));
+    assert_eq!(handled, (0..tables.len()).collect());
+    assert_eq!((stat(&kamailio, "manager_starts"), stat(&kamailio, "disconnects")), (1, 0), "{}", tail(&kamailio));
     still_well(&mut kamailio);
 }
 

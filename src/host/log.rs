@@ -5,7 +5,7 @@
 //! NOTICE, INFO: a state changed; DBG: per message. What can storm goes through
 //! `throttled_error!`, `throttled_notice!`.
 //!
-//! Main thread of a process only: Kamailio's log calls keep unguarded state.
+//! One thread of a process only, the main one but in the manager: Kamailio's log calls keep unguarded state.
 
 use std::ffi::{CStr, c_int};
 use std::fmt::Arguments;
@@ -42,7 +42,7 @@ impl Place {
 
 /// Whether a line of `level` would be written.
 pub fn enabled(level: Level) -> bool {
-    // SAFETY: only reads the process's log level; main thread by this file's contract.
+    // SAFETY: only reads the process's log level; one thread by this file's contract.
     unsafe { kamailio_sys::kz_log_enabled(level as c_int) != 0 }
 }
 
@@ -58,7 +58,7 @@ pub fn write(level: Level, place: Place, text: Arguments<'_>) {
     };
     let len = c_int::try_from(text.len()).unwrap_or(c_int::MAX);
     // SAFETY: the place is NUL-terminated and static, the text is passed with its length and only read during the
-    // call; main thread by this file's contract.
+    // call; one thread by this file's contract.
     unsafe { kamailio_sys::kz_log(level as c_int, place.0.as_ptr(), std::ptr::null(), text.as_ptr().cast(), len) }
 }
 

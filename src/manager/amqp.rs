@@ -14,6 +14,7 @@
 //! | replacing a header leaves the table's length wrong, and the broker ends the connection | removed before |
 //! | a string from the bus that is not UTF-8 ends the connection | `links` backs off, `poison` removes the message |
 //! | forgets what came between "consumer made" and its cancellation if both are read at once | counts as refused, `consume` |
+//! | calls itself for each table within a table | a stack for as many as fit into a frame, `run` |
 //! | no recovery | `links` |
 
 use std::future::Future;

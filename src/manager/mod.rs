@@ -1,6 +1,6 @@
 //! The AMQP manager: the only process that talks to a broker.
 //!
-//! One thread, one tokio runtime, made after the fork. It lives on the rings of [`crate::bus`] and on its own heap:
+//! One tokio runtime on one thread, made after the fork. It lives on the rings of [`crate::bus`] and on its own heap:
 //! it calls no function of Kamailio that takes a lock or allocates, because it may be killed at any moment.
 //!
 //! ```text

@@ -2,7 +2,11 @@
 //!
 //! Called in the freshly forked process, with signals as the supervisor left them: everything ignored or default,
 //! nothing blocked. Builds the runtime here, because one that was made before a fork does not work after it.
+//!
+//! Everything happens on one thread. It is not the first one, whose stack is as small as the system's limit says: the
+//! client library reads tables within tables by calling itself, and a message may nest them as deep as a frame is long.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
@@ -14,16 +18,25 @@ use super::turn::{LIBRARY_PANICKED, Manager};
 use crate::bus::{ManagerPort, Shared};
 use crate::config::Config;
 
+/// Stack of the manager's thread: a frame of nothing but tables takes a hundred times its size, and a broker's frames have
+/// 128 KiB unless it is told otherwise. What is not used takes no memory.
+const STACK: usize = 128 << 20;
+
 /// Runs until SIGTERM and drains the outbox. The result is for the process's exit code.
 ///
 /// `tls`: what was read for `amqps://` brokers, if there are any.
 pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientTls>, log: Log) -> Result<(), String> {
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
     log_panics(log);
-    let result = runtime.block_on(serve(config, shared, tls, log));
-    // Tasks of the client library may wait for a broker that never answers.
-    runtime.shutdown_timeout(Duration::ZERO);
-    result
+    let work = move || {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
+        let result = runtime.block_on(serve(config, shared, tls, log));
+        // Tasks of the client library may wait for a broker that never answers.
+        runtime.shutdown_timeout(Duration::ZERO);
+        result
+    };
+    let thread = thread::Builder::new().name("kazoo manager".to_owned()).stack_size(STACK).spawn(work);
+    // How it panicked was logged.
+    thread.map_err(|e| format!("no thread: {e}"))?.join().unwrap_or_else(|_| Err("it panicked".to_owned()))
 }
 
 async fn serve(
