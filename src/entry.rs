@@ -264,9 +264,9 @@ macro_rules! kemi_value {
 }
 
 kemi_function!(kemi_publish(exchange, key, body) as "kazoo_publish" =
-    |_| script::publish::publish_texts(exchange, key, body, b""));
+    |msg| script::publish::publish_texts(msg, exchange, key, body, b""));
 kemi_function!(kemi_publish_headers(exchange, key, body, headers) as "kazoo_publish" =
-    |_| script::publish::publish_texts(exchange, key, body, headers));
+    |msg| script::publish::publish_texts(msg, exchange, key, body, headers));
 kemi_function!(kemi_query(exchange, key, body) as "kazoo_query" =
     |msg| script::query::query_texts(msg, exchange, key, body, b""));
 kemi_function!(kemi_query_headers(exchange, key, body, headers) as "kazoo_query" =

@@ -10,7 +10,7 @@ use common::{
     LONG, PATIENCE, ask, ask_patiently, broker, complaints, exactly, hostname, kamailio, number, sink, sip, stat,
     still_well, tail, until_connected, until_stat,
 };
-use rig::{Broker, Exchange, Kamailio, Queue, Response, Sink, SipClient, wait_until};
+use rig::{Broker, Exchange, Kamailio, Queue, Response, Signal, Sink, SipClient, wait_until};
 use serde_json::{Value, json};
 
 /// Every branch leaves the return code in `X-Ret`. `LOOP` publishes numbered messages until one is refused and tells
@@ -533,7 +533,10 @@ fn a_loop_of_100_000_is_accepted_and_arrives_in_order() {
     let broker = broker();
     let queue = Queue::new("loop").bind(&Exchange::topic("loop"), "#");
     let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
-    let mut kamailio = start("loop", &broker, |builder| builder.children(1));
+    // On a busy machine confirms pause for longer than a broker may take that is not called frozen.
+    let mut kamailio = start("loop", &broker, |builder| {
+        builder.children(1).modparam_int("amqp_publish_wait_ms", 10_000).modparam_int("amqp_stall_timeout_ms", 10_000)
+    });
     let answer = run_loop(&sip(&kamailio), COUNT);
     println!("{COUNT} publishes in {:?}, the longest call {} us", answer.took, answer.header("X-Longest"));
     assert_eq!((number(&answer, "X-Ret"), number(&answer, "X-Accepted")), (1, COUNT as i64), "{}", tail(&kamailio));
@@ -541,6 +544,41 @@ fn a_loop_of_100_000_is_accepted_and_arrives_in_order() {
     let expected: Vec<String> = (0..COUNT).map(|number| number.to_string()).collect();
     assert!(sink.keys() == expected, "each once and in order: {:?}", sink.count());
     until_stat(&kamailio, "confirmed", COUNT as u64);
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_may() {
+    const REQUESTS: usize = 200;
+    let broker = broker();
+    let mut kamailio = start("patience", &broker, |builder| {
+        builder.modparam_int("amqp_command_ring_kb", 16).modparam_int("amqp_publish_wait_ms", 1_000).children(1)
+    });
+    let sip = sip(&kamailio);
+    // Nobody empties the outbox, and nobody has told the workers so.
+    let manager = common::managers(&kamailio)[0];
+    kamailio.signal(manager, Signal::SIGSTOP).unwrap();
+    let mut accepted = 0;
+    let mut waits = Vec::new();
+    for _ in 0..REQUESTS {
+        let answer = run_loop(&sip, 1);
+        accepted += number(&answer, "X-Accepted");
+        if number(&answer, "X-Ret") == -5 {
+            waits.push(Duration::from_micros(number(&answer, "X-Longest").cast_unsigned()));
+        }
+    }
+    let (longest, all) = (waits.iter().max().unwrap(), waits.iter().sum::<Duration>());
+    println!("{} of {REQUESTS} refused; waited {all:?} in all, {longest:?} at most", waits.len());
+    assert!(waits.len() > REQUESTS / 3, "{} refused", waits.len());
+    assert!(*longest < Duration::from_millis(500) && all < Duration::from_secs(2), "{longest:?}, {all:?}");
+
+    kamailio.signal(manager, Signal::SIGCONT).unwrap();
+    until_stat(&kamailio, "confirmed", accepted.cast_unsigned());
+    kamailio.signal(manager, Signal::SIGSTOP).unwrap();
+    let answer = run_loop(&sip, REQUESTS);
+    assert_eq!(number(&answer, "X-Ret"), -5);
+    assert!(number(&answer, "X-Longest") >= 1_000_000, "a loop waits: {answer:?}");
+    kamailio.signal(manager, Signal::SIGCONT).unwrap();
     still_well(&mut kamailio);
 }
 

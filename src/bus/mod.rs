@@ -24,6 +24,7 @@
 //! | `registry` | subscriptions, kept where a new manager finds them again |
 //! | `status` | how brokers and subscriptions stand |
 //! | `suspended` | transactions that wait for an asynchronous query |
+//! | `patience` | how long a process waits for room in its outbox |
 //! | `counters` | every number that statistics and RPC show |
 //! | `worker`, [`inlet`], [`port`] | the three ends: script process, consumer process, manager |
 //!
@@ -37,6 +38,7 @@ pub mod delivery;
 pub mod fragment;
 pub mod inlet;
 pub mod layout;
+pub mod patience;
 pub mod port;
 pub mod registry;
 pub mod reply;

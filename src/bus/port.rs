@@ -253,6 +253,7 @@ mod tests {
     use shm::{Mapping, Region};
 
     use super::super::layout::{Flow, Heap, Layout, Sizes};
+    use super::super::patience::{Patience, Run};
     use super::super::reply::{Outcome, Reply};
     use super::super::{
         Delivery, DeliveryKind, Handed, Inlet, Outgoing, PublishError, QueryError, ShortStr, Verdict, Worker,
@@ -322,7 +323,7 @@ mod tests {
     #[test]
     fn a_message_of_any_size_reaches_the_manager_and_its_block_is_freed_after_the_confirm() {
         let block = test_block(2, 1);
-        let mut worker = Worker::attach(block, 1, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 1, Patience::none()).unwrap();
         let mut port = ManagerPort::attach(block).unwrap();
         for len in [0, 10, 900, 5_000, 200_000] {
             let body = vec![b'x'; len];
@@ -345,7 +346,7 @@ mod tests {
     fn a_full_outbox_refuses_at_once_when_no_broker_is_up_and_waits_no_longer_than_told_otherwise() {
         let block = test_block(1, 1);
         let wait = Duration::from_millis(30);
-        let mut worker = Worker::attach(block, 0, wait).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::new(wait, Duration::ZERO)).unwrap();
         while worker.publish(&message(&[b'x'; 100])).is_ok() {}
         for (flow, at_least) in [(Flow::Down, Duration::ZERO), (Flow::Still, Duration::ZERO), (Flow::Moving, wait)] {
             block.set_flow(flow);
@@ -361,7 +362,7 @@ mod tests {
         let block = test_block(1, 1);
         block.set_flow(Flow::Moving);
         let wait = Duration::from_millis(200);
-        let mut worker = Worker::attach(block, 0, wait).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::new(wait, Duration::ZERO)).unwrap();
         let mut port = ManagerPort::attach(block).unwrap();
         let start = std::time::Instant::now();
         let refused = (0..1000).filter(|_| worker.publish(&message(&[b'x'; 100])).is_err()).count();
@@ -377,13 +378,34 @@ mod tests {
     }
 
     #[test]
+    fn a_sip_message_waits_a_little_and_costs_a_loop_nothing() {
+        let block = test_block(1, 1);
+        block.set_flow(Flow::Moving);
+        let (full, little) = (Duration::from_secs(1), Duration::from_millis(10));
+        let mut worker = Worker::attach(block, 0, Patience::new(full, little)).unwrap();
+        for number in 0.. {
+            // Each of them small beside a quarter of the outbox.
+            worker.begin(Run::Sip(number));
+            let start = std::time::Instant::now();
+            if worker.publish(&message(&[b'x'; 100])).is_err() {
+                assert!((little..full).contains(&start.elapsed()), "{:?}", start.elapsed());
+                break;
+            }
+        }
+        worker.begin(Run::Unasked);
+        let start = std::time::Instant::now();
+        assert!(worker.publish(&message(&[b'x'; 100])).is_err());
+        assert!(start.elapsed() >= full, "the short wait was no proof that nothing moves");
+    }
+
+    #[test]
     fn a_query_is_answered_even_if_the_answer_is_larger_than_the_ring() {
         let block = test_block(1, 1);
         block.set_flow(Flow::Moving);
         let answer = Reply { broker_id: 1, received_unix: 2, body: vec![b'a'; 50_000] };
         let expected = answer.clone();
         let asking = std::thread::spawn(move || {
-            let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+            let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
             worker.query(&message(b"{}"), b"id", Duration::from_secs(20))
         });
         let mut port = ManagerPort::attach(block).unwrap();
@@ -406,7 +428,7 @@ mod tests {
     #[test]
     fn a_query_fails_at_once_without_a_broker_and_when_a_new_manager_cannot_know_it() {
         let block = test_block(1, 1);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let ask = |worker: &mut Worker| worker.query(&message(b"{}"), b"id", Duration::from_secs(20));
         assert_eq!(ask(&mut worker), Err(QueryError::NoBroker));
 
@@ -431,7 +453,7 @@ mod tests {
         block.set_flow(Flow::Moving);
         let mut first = ManagerPort::attach(block).unwrap();
         let asking = std::thread::spawn(move || {
-            let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+            let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
             worker.query(&message(b"{}"), b"id", Duration::from_millis(300))
         });
         while first.processes[0].commands.next().unwrap().is_none() {

@@ -14,6 +14,7 @@ use super::command::{Body, Command, Outgoing, QueryPart};
 use super::counters::{Counter, Row};
 use super::fragment::{Joined, Joiner};
 use super::layout::{Block, Flow, LayoutError, OwnWords, Shared};
+use super::patience::{Limit, Patience, Run};
 use super::registry::RegistryFull;
 use super::reply::{Outcome, Reply};
 use super::suspended::{Due, Suspended, Suspensions, TableFull};
@@ -101,7 +102,7 @@ pub struct Worker {
     row: Row,
     bell: Bell,
     manager_bell: Bell,
-    publish_wait: Duration,
+    patience: Patience,
     head: Vec<u8>,
     /// The reply ring cannot be read any more; never expected.
     damaged: bool,
@@ -112,10 +113,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Takes the worker's ends of process `process_no`. `publish_wait`: longest wait for room per call.
+    /// Takes the worker's ends of process `process_no`. `patience`: how long to wait for room.
     ///
     /// Call in that process only, once.
-    pub fn attach(shared: &'static Shared, process_no: usize, publish_wait: Duration) -> Result<Self, LayoutError> {
+    pub fn attach(shared: &'static Shared, process_no: usize, patience: Patience) -> Result<Self, LayoutError> {
         let (commands, replies) = shared.worker_rings(process_no)?;
         Ok(Self {
             shared,
@@ -128,7 +129,7 @@ impl Worker {
             row: shared.process_row(process_no)?,
             bell: shared.process_bell(process_no)?,
             manager_bell: shared.manager_bell()?,
-            publish_wait,
+            patience,
             head: Vec::with_capacity(1024),
             damaged: false,
             stuck_at: None,
@@ -139,6 +140,11 @@ impl Worker {
     /// Counters of this process.
     pub fn row(&self) -> Row {
         self.row
+    }
+
+    /// Says on whose behalf the next messages are sent, which decides how long they may wait for room. Before each.
+    pub fn begin(&mut self, run: Run) {
+        self.patience.begin(run);
     }
 
     /// Puts a message into the outbox. `Ok`: it will reach the broker unless the server itself dies.
@@ -276,34 +282,53 @@ impl Worker {
         self.commands.max_record().min(self.commands.capacity() / 4)
     }
 
-    /// Pushes `self.head` and `body`; waits for room as long as confirms move, at most `publish_wait`.
-    ///
-    /// A wait in which nothing moved is the last one until something moves: a frozen broker costs each worker one wait.
+    /// Pushes `self.head` and `body`; waits for room as long as confirms move and [`Patience`] lasts.
     fn push_when_room(&mut self, body: &[u8], query: Option<QueryPart<'_>>) -> Result<u64, PublishError> {
+        if let Some(end) = self.push_now(body)? {
+            return Ok(end);
+        }
+        let began_ns = now_ns();
+        // A query waits for its answer, so it may as well wait for room.
+        let is_query = query.is_some_and(|q| q.ticket.is_none());
+        let capacity = self.commands.capacity();
+        let limit = if is_query { self.patience.full() } else { self.patience.limit(capacity, began_ns) };
         let query_ends = query.map_or(u64::MAX, |q| q.deadline_ns);
-        let mut deadline_ns = None;
+        let result = self.push_until(body, limit, began_ns.saturating_add(limit.ns()).min(query_ends));
+        self.patience.waited(limit, now_ns().saturating_sub(began_ns));
+        result
+    }
+
+    /// A full wait in which nothing moved is the last one until something moves: a frozen broker costs a loop one wait.
+    fn push_until(&mut self, body: &[u8], limit: Limit, deadline_ns: u64) -> Result<u64, PublishError> {
         let started_at = self.commands.confirmed();
         loop {
-            match self.commands.push(COMMAND, &[&self.head, body]) {
-                Ok(end) => return Ok(end),
-                Err(PushError::Full { .. }) => {}
-                Err(PushError::TooLarge { len, max }) => return Err(PublishError::TooLarge { len, max }),
-                Err(damage) => return Err(PublishError::Damaged(damage)),
-            }
             let now = now_ns();
-            let deadline = *deadline_ns.get_or_insert((now + self.publish_wait.as_nanos() as u64).min(query_ends));
             let flow = self.shared.flow();
-            if now >= deadline && self.commands.confirmed() == started_at {
+            let confirmed = self.commands.confirmed();
+            if now >= deadline_ns && confirmed == started_at && matches!(limit, Limit::Full(_)) {
                 self.stuck_at = Some(started_at);
             }
-            if flow != Flow::Moving || now >= deadline || self.stuck_at == Some(self.commands.confirmed()) {
-                return Err(PublishError::Full {
-                    process_no: self.process_no,
-                    capacity: self.commands.capacity(),
-                    flow,
-                });
+            if flow != Flow::Moving || now >= deadline_ns || self.stuck_at == Some(confirmed) {
+                let (process_no, capacity) = (self.process_no, self.commands.capacity());
+                return Err(PublishError::Full { process_no, capacity, flow });
             }
-            self.sleep_until_room(deadline - now);
+            self.sleep_until_room(deadline_ns - now);
+            if let Some(end) = self.push_now(body)? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Pushes `self.head` and `body`; `None` if there is no room.
+    fn push_now(&mut self, body: &[u8]) -> Result<Option<u64>, PublishError> {
+        match self.commands.push(COMMAND, &[&self.head, body]) {
+            Ok(end) => {
+                self.patience.filled(self.head.len() + body.len());
+                Ok(Some(end))
+            }
+            Err(PushError::Full { .. }) => Ok(None),
+            Err(PushError::TooLarge { len, max }) => Err(PublishError::TooLarge { len, max }),
+            Err(damage) => Err(PublishError::Damaged(damage)),
         }
     }
 

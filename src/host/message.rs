@@ -23,6 +23,13 @@ pub struct MessageId {
     made_up: bool,
 }
 
+impl MessageId {
+    /// A number that no other SIP message of the process has; `None` for a made-up one.
+    pub fn sip_number(self) -> Option<u64> {
+        (!self.made_up).then_some(u64::from(self.id) << 32 | u64::from(self.pid.cast_unsigned()))
+    }
+}
+
 /// Where Kamailio keeps the text of the messages it makes up: one buffer for all, learnt from the first that is made
 /// for this module. That is before the processes are forked, so each of them knows it.
 static MADE_UP_TEXT: AtomicUsize = AtomicUsize::new(0);

@@ -217,9 +217,8 @@ impl<T> InFlight<T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::bus::{ManagerPort, Outgoing, ShortStr, Worker, port::test_block};
+    use crate::bus::{ManagerPort, Outgoing, ShortStr, Worker, patience::Patience, port::test_block};
     use crate::payload::envelope::Splice;
-    use std::time::Duration;
 
     fn publish(worker: &mut Worker, body: &[u8]) {
         let name = ShortStr::new(b"x").unwrap();
@@ -231,7 +230,7 @@ mod tests {
     #[test]
     fn records_leave_the_ring_in_order_whatever_the_order_of_confirms_and_again_comes_first() {
         let block = test_block(1, 1);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let mut port = ManagerPort::attach(block).unwrap();
         let ring = &mut port.processes[0].commands;
         let mut window = Window::default();
@@ -266,7 +265,7 @@ mod tests {
     #[test]
     fn a_record_refused_for_now_lets_others_pass_and_comes_back() {
         let block = test_block(1, 1);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let mut port = ManagerPort::attach(block).unwrap();
         let ring = &mut port.processes[0].commands;
         let mut window = Window::default();

@@ -110,6 +110,7 @@ mod tests {
 
     use super::*;
     use crate::bus::layout::{Flow, Shared};
+    use crate::bus::patience::Patience;
     use crate::bus::port::test_block;
     use crate::bus::reply::Reply;
     use crate::bus::suspended::{Continuation, RouteTable, Suspended, Transaction};
@@ -140,7 +141,7 @@ mod tests {
     fn a_query_has_one_outcome_and_its_deadline_is_kept_wherever_it_is() {
         let block = test_block(1, 1);
         block.set_flow(Flow::Moving);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let mut resumes = Resumes::new(block.suspensions().unwrap(), 100);
         ask(&mut worker, Duration::from_secs(9));
         ask(&mut worker, Duration::ZERO);
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn without_a_broker_nothing_is_sent_and_the_query_ends_at_once() {
         let block = test_block(1, 1);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let mut resumes = Resumes::new(block.suspensions().unwrap(), 100);
         ask(&mut worker, Duration::from_secs(9));
         resumes.expire(0);
@@ -168,7 +169,7 @@ mod tests {
     fn answers_that_wait_are_bounded_and_what_is_over_goes_on_without_one() {
         let block = test_block(1, 1);
         block.set_flow(Flow::Moving);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let mut resumes = Resumes::new(block.suspensions().unwrap(), 100);
         (0..3).for_each(|_| ask(&mut worker, Duration::from_secs(9)));
         let kept: Vec<_> = open(block).into_iter().map(|ticket| resumes.decide(ticket, answer(60))).collect();
@@ -184,7 +185,7 @@ mod tests {
     fn a_new_manager_ends_what_was_confirmed_to_the_old_one_and_waits_for_what_it_sends_again() {
         let block = test_block(1, 1);
         block.set_flow(Flow::Moving);
-        let mut worker = Worker::attach(block, 0, Duration::ZERO).unwrap();
+        let mut worker = Worker::attach(block, 0, Patience::none()).unwrap();
         let mut first = ManagerPort::attach(block).unwrap();
         ask(&mut worker, Duration::from_secs(9));
         ask(&mut worker, Duration::from_secs(9));

@@ -6,9 +6,11 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
+use crate::bus::patience::{Patience, Run};
 use crate::bus::{LayoutError, Shared, Worker};
 use crate::config;
 use crate::host;
+use crate::host::message::{MessageId, SipMsg};
 use crate::payload::Envelope;
 
 use super::msg_id::MsgIds;
@@ -68,11 +70,21 @@ pub fn with<R>(body: impl FnOnce(&mut Process) -> R) -> Result<R, NotAttached> {
     })
 }
 
+/// Runs `body` with what this process keeps, to send on behalf of `msg`.
+pub fn send_for<R>(msg: SipMsg<'_>, body: impl FnOnce(&mut Process) -> R) -> Result<R, NotAttached> {
+    let run = msg.id().and_then(MessageId::sip_number).map_or(Run::Unasked, Run::Sip);
+    with(|process| {
+        process.worker.begin(run);
+        body(process)
+    })
+}
+
 impl Process {
     fn attach(process_no: usize) -> Result<Self, NotAttached> {
         let shared = SHARED.get().ok_or(NotAttached::TooEarly)?;
         let config = config::get();
-        let worker = Worker::attach(shared, process_no, config.publish_wait)?;
+        let patience = Patience::new(config.publish_wait, config.sip_wait);
+        let worker = Worker::attach(shared, process_no, patience)?;
         Ok(Self { process_no, worker, ids: MsgIds::seeded()?, node: config.node() })
     }
 

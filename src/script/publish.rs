@@ -28,26 +28,26 @@ pub fn publish<'m>(
         let routing_key = routing_key.get(msg)?;
         let body = body.get(msg)?;
         let headers = headers.map_or(Ok(&[][..]), |headers| headers.get(msg))?;
-        send(exchange, routing_key, body, headers)
+        send(msg, exchange, routing_key, body, headers)
     });
     conclude(sent)
 }
 
 /// Publishes values that are known already; no headers are an empty text.
-pub fn publish_texts(exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Verdict {
-    conclude(send(exchange, routing_key, body, headers))
+pub fn publish_texts(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Verdict {
+    conclude(send(msg, exchange, routing_key, body, headers))
 }
 
 fn conclude(sent: Result<(), Refusal>) -> Verdict {
     sent.map_or_else(|refusal| refusal.report(NAME), |()| Verdict::Done)
 }
 
-fn send(exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Result<(), Refusal> {
+fn send(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Result<(), Refusal> {
     let (broker, routing_key) = address(routing_key)?;
     let exchange = ShortStr::new(exchange).map_err(Refusal::Exchange)?;
     let routing_key = ShortStr::new(routing_key).map_err(Refusal::RoutingKey)?;
     let headers = check_headers(NAME, headers)?;
-    process::with(|process| {
+    process::send_for(msg, |process| {
         let sealed = payload::envelope(body, &process.envelope())?;
         let (body, splice) = (sealed.text.as_slice(), sealed.splice);
         process.worker.publish(&Outgoing { broker, exchange, routing_key, headers, body, splice })?;

@@ -57,7 +57,7 @@ pub fn query<'m>(
         let routing_key = routing_key.get(msg).map_err(Refusal::from)?;
         let body = body.get(msg).map_err(Refusal::from)?;
         let headers = headers.map_or(Ok(&[][..]), |headers| headers.get(msg)).map_err(Refusal::from)?;
-        ask(exchange, routing_key, body, headers, timeout(msg))
+        ask(msg, exchange, routing_key, body, headers)
     });
     conclude(msg, answer, target)
 }
@@ -65,7 +65,7 @@ pub fn query<'m>(
 /// Queries with values that are known already; no headers are an empty text. The answer is in `$kzR`.
 pub fn query_texts(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Verdict {
     result::clear();
-    conclude(msg, ask(exchange, routing_key, body, headers, timeout(msg)), None)
+    conclude(msg, ask(msg, exchange, routing_key, body, headers), None)
 }
 
 fn conclude<'m>(msg: SipMsg<'m>, answer: Result<Vec<u8>, Failure>, target: Option<TargetParam<'m>>) -> Verdict {
@@ -82,17 +82,12 @@ fn conclude<'m>(msg: SipMsg<'m>, answer: Result<Vec<u8>, Failure>, target: Optio
 }
 
 /// Sends the query, waits, and gives the answer as script text.
-fn ask(
-    exchange: &[u8],
-    routing_key: &[u8],
-    body: &[u8],
-    headers: &[u8],
-    timeout: Duration,
-) -> Result<Vec<u8>, Failure> {
+fn ask(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], headers: &[u8]) -> Result<Vec<u8>, Failure> {
+    let timeout = timeout(msg);
     let exchange = ShortStr::new(exchange).map_err(Refusal::Exchange)?;
     let routing_key = ShortStr::new(routing_key).map_err(Refusal::RoutingKey)?;
     let headers = check_headers(NAME, headers).map_err(Refusal::from)?;
-    let reply = process::with(|process| {
+    let reply = process::send_for(msg, |process| {
         let sealed = payload::envelope(body, &process.envelope()).map_err(Refusal::from)?;
         let msg_id = sealed.correlation().map_err(Refusal::from)?;
         let (body, splice) = (sealed.text.as_slice(), sealed.splice);

@@ -50,6 +50,7 @@ pub const SECTIONS: &[Section] = &[
         intro: "What `kazoo_publish` and the queries wait for, and what they accept.",
         params: &[
             ("amqp_publish_wait_ms", "100"),
+            ("amqp_sip_wait_ms", "0"),
             ("amqp_persistent", "1"),
             ("amqp_mandatory", "1"),
             ("amqp_max_message_size", "1048576"),

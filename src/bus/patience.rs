@@ -1,0 +1,168 @@
+//! How long a process waits for room in its outbox. In the process that sends, and nowhere else.
+//!
+//! Waiting lets a script loop run at the broker's speed. But a process that waits answers no SIP, so it depends on who sends:
+//!
+//! * **A loop**, a run of the script that has put a quarter of the outbox there by itself, waits the full time with each
+//!   message: it is what the outbox is full of.
+//! * **A run without a SIP message** (event route, timer) waits the full time too: nobody's call waits for it.
+//! * **Any other SIP message** waits out of its process's allowance: [`Patience::new`]'s `sip` at most, and over time no more
+//!   than a tenth of the process's time, so that requests do not pile up behind each other's waits.
+
+use std::time::Duration;
+
+/// A run counts as a loop when it has filled this part of the outbox.
+const LOOP_PART: usize = 4;
+
+/// The allowance grows by this part of the time that passes.
+const REFILL_PART: u64 = 10;
+
+/// On whose behalf the script runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// An event, a timer, a command: no SIP message.
+    Unasked,
+    /// The SIP message with this number, which no other message of the process has.
+    Sip(u64),
+}
+
+/// What a process knows of its waits.
+#[derive(Debug)]
+pub struct Patience {
+    full_ns: u64,
+    sip_ns: u64,
+    run: Run,
+    /// Bytes that the run has put into the outbox.
+    filled: usize,
+    /// The allowance at `since_ns`.
+    allowance_ns: u64,
+    since_ns: u64,
+}
+
+/// Longest time of one wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The full time, in nanoseconds.
+    Full(u64),
+    /// What is left of the allowance, in nanoseconds.
+    Allowance(u64),
+}
+
+impl Limit {
+    /// The time in nanoseconds.
+    pub fn ns(self) -> u64 {
+        let (Self::Full(ns) | Self::Allowance(ns)) = self;
+        ns
+    }
+}
+
+impl Patience {
+    /// `full`: longest wait of one call. `sip`: longest wait for a SIP message that is no loop.
+    pub fn new(full: Duration, sip: Duration) -> Self {
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let sip_ns = ns(sip.min(full));
+        Self { full_ns: ns(full), sip_ns, run: Run::Unasked, filled: 0, allowance_ns: sip_ns, since_ns: 0 }
+    }
+
+    /// Never waits.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self::new(Duration::ZERO, Duration::ZERO)
+    }
+
+    /// The next messages are sent by `run`.
+    pub fn begin(&mut self, run: Run) {
+        if self.run != run {
+            self.run = run;
+            self.filled = 0;
+        }
+    }
+
+    /// The run has put so many bytes into the outbox.
+    pub fn filled(&mut self, bytes: usize) {
+        self.filled = self.filled.saturating_add(bytes);
+    }
+
+    /// The wait of one that waits for more than room anyway.
+    pub fn full(&self) -> Limit {
+        Limit::Full(self.full_ns)
+    }
+
+    /// How long the run may wait now for room in an outbox of `capacity` bytes.
+    pub fn limit(&mut self, capacity: usize, now_ns: u64) -> Limit {
+        if self.run == Run::Unasked || self.filled >= capacity / LOOP_PART {
+            return self.full();
+        }
+        let grown = now_ns.saturating_sub(self.since_ns) / REFILL_PART;
+        self.allowance_ns = self.allowance_ns.saturating_add(grown).min(self.sip_ns);
+        self.since_ns = now_ns;
+        Limit::Allowance(self.allowance_ns)
+    }
+
+    /// A wait within `limit` took so long.
+    pub fn waited(&mut self, limit: Limit, ns: u64) {
+        if let Limit::Allowance(_) = limit {
+            self.allowance_ns = self.allowance_ns.saturating_sub(ns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPACITY: usize = 4096;
+    const MS: u64 = 1_000_000;
+
+    fn patience() -> Patience {
+        Patience::new(Duration::from_millis(500), Duration::from_millis(20))
+    }
+
+    #[test]
+    fn sip_messages_share_an_allowance_that_grows_slowly() {
+        let mut patience = patience();
+        let mut waited = 0;
+        // Each waits as long as it may, one after the other, for a second.
+        let (mut now, end) = (7 * MS, 1_007 * MS);
+        for message in 0.. {
+            patience.begin(Run::Sip(message));
+            let limit = patience.limit(CAPACITY, now);
+            assert!(matches!(limit, Limit::Allowance(ns) if ns <= 20 * MS), "{limit:?}");
+            patience.waited(limit, limit.ns());
+            waited += limit.ns();
+            now += limit.ns() + MS;
+            if now >= end {
+                break;
+            }
+        }
+        assert!((100 * MS..=125 * MS).contains(&waited), "a tenth of the time, and the first 20 ms: {waited}");
+        assert_eq!(patience.limit(CAPACITY, now + 1_000 * MS), Limit::Allowance(20 * MS), "and never more than that");
+    }
+
+    #[test]
+    fn a_loop_may_wait_with_each_message_and_the_next_message_is_no_loop() {
+        let mut patience = patience();
+        for _ in 0..CAPACITY / 4 / 64 {
+            patience.begin(Run::Sip(1));
+            assert!(matches!(patience.limit(CAPACITY, MS), Limit::Allowance(_)));
+            patience.filled(64);
+        }
+        patience.begin(Run::Sip(1));
+        for _ in 0..3 {
+            let limit = patience.limit(CAPACITY, MS);
+            assert_eq!(limit, Limit::Full(500 * MS));
+            patience.waited(limit, 500 * MS);
+        }
+        patience.begin(Run::Sip(2));
+        assert_eq!(patience.limit(CAPACITY, MS), Limit::Allowance(20 * MS), "the loop's waits were its own");
+    }
+
+    #[test]
+    fn what_nobody_waits_for_has_the_full_time_and_no_wait_is_longer_than_that() {
+        let mut patience = patience();
+        patience.begin(Run::Unasked);
+        assert_eq!(patience.limit(CAPACITY, MS), Limit::Full(500 * MS));
+        let mut never = Patience::new(Duration::ZERO, Duration::from_millis(20));
+        never.begin(Run::Sip(1));
+        assert_eq!(never.limit(CAPACITY, MS).ns(), 0);
+    }
+}
