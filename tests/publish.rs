@@ -59,6 +59,10 @@ request_route {
         kazoo_publish("big", "key", $var(payload));
         $var(rc) = $rc;
         break;
+    case "key of bytes":
+        kazoo_publish("$hdr(X-Exchange)", "$(hdr(X-Key){s.decode.hexa})", "{}");
+        $var(rc) = $rc;
+        break;
     case "loop":
         route(LOOP);
         break;
@@ -476,6 +480,78 @@ fn event_route_is_told_which_message_the_broker_refused() {
     assert!(left_out > STORM / 2, "held back in a storm: {all:#?}");
     assert_eq!(common::logged(&kamailio, "OTHER="), Vec::<String>::new(), "the most specific route alone");
     still_well(&mut kamailio);
+}
+
+/// Undoes what a test has changed in the broker that all tests of this file share.
+struct Restore<'b>(&'b Broker);
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        let undone = [
+            self.0.set_permissions("guest", ".*", ".*", ".*").is_ok(),
+            self.0.ctl(&["eval", "application:set_env(rabbit, max_message_size, 134217728)."]).is_ok(),
+            self.0.ctl(&["clear_policy", "narrow"]).is_ok(),
+        ];
+        println!("the broker is as before: {undone:?}");
+    }
+}
+
+#[test]
+fn messages_that_the_broker_refuses_for_any_reason_are_told_and_their_neighbours_arrive() {
+    let routes = r##"
+        event_route[kazoo:consumer-event-amqp-error] {
+            xlog("L_INFO", "REFUSED=$(kzE{kz.json,Event-Name}) $(kzE{kz.json,exchange})\n");
+        }
+    "##;
+    let broker = broker();
+    let sink = sink(&broker, "beside", "beside", "#");
+    broker.declare_exchange(&Exchange::topic("forbidden")).unwrap();
+    broker.declare_exchange(&Exchange::topic("big")).unwrap();
+    broker.declare_queue(&Queue::new("narrow").bind(&Exchange::topic("narrow"), "#")).unwrap();
+    let restore = Restore(&broker);
+    broker.set_permissions("guest", ".*", "^(?!forbidden).*", ".*").unwrap();
+    broker.ctl(&["eval", "application:set_env(rabbit, max_message_size, 50000)."]).unwrap();
+    let policy = r#"{"max-length":1,"overflow":"reject-publish"}"#;
+    broker.ctl(&["set_policy", "narrow", "^narrow$", policy, "--apply-to", "queues"]).unwrap();
+
+    let mut kamailio = start("reasons", &broker, |builder| builder.routes(format!("{ROUTES}{routes}")).children(1));
+    let sip = sip(&kamailio);
+    let mut beside = 0;
+    let mut neighbour = || {
+        beside += 1;
+        assert_eq!(publish(&sip, "beside", "key", "{}"), 1);
+    };
+    neighbour();
+    assert_eq!(publish(&sip, "forbidden", "key", "{}"), 1);
+    neighbour();
+    assert_eq!(number(&ask(&sip, "big", &[("X-Doublings", "12")], ""), "X-Ret"), 1);
+    neighbour();
+    let no_text = [("X-Exchange", "beside"), ("X-Key", "fffe")];
+    assert_eq!(number(&ask(&sip, "key of bytes", &no_text, ""), "X-Ret"), 1);
+    neighbour();
+    // One fits into the queue; of the others one finds room when it is tried again, the last one never does.
+    (0..3).for_each(|_| assert_eq!(publish(&sip, "narrow", "key", "{}"), 1));
+    neighbour();
+    until_stat(&kamailio, "nacked", 2);
+    assert_eq!(broker.purge("narrow").unwrap(), 1);
+    assert!(wait_until(PATIENCE, || broker.count("narrow").is_ok_and(|count| count == 1)), "not tried again");
+    neighbour();
+    let told: BTreeSet<String> = common::reports(&kamailio, "REFUSED=", 4).into_iter().collect();
+    let expected = ["access_refused forbidden", "too_large big", "invalid beside", "not_taken narrow"];
+    assert_eq!(told, expected.map(str::to_string).into());
+    // What was under way with an offender was sent again and may have come twice, with its message_id.
+    let mut ids = BTreeSet::new();
+    let arrived = wait_until(PATIENCE, || {
+        ids.extend(sink.take().into_iter().filter_map(|message| message.message_id));
+        ids.len() == beside
+    });
+    assert!(arrived, "{} of {beside} neighbours arrived", ids.len());
+    let stats = common::stats(&kamailio);
+    assert_eq!((stats["refused_by_broker"], stats["disconnects"]), (4, 0), "{stats:?}");
+    assert_eq!(stats["published"], stats["confirmed"] + 4, "{stats:?}");
+    assert!((8..20).contains(&stats["nacked"]) && stats["resent"] < 30, "not in a circle: {stats:?}");
+    still_well(&mut kamailio);
+    drop(restore);
 }
 
 #[test]
