@@ -46,10 +46,11 @@ soak: module
 	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/soak
 
 # The same workloads against our module, the C module, rabbitmq.so and plain clients, in turns: half an hour on a quiet
-# machine. Less of it: make loadtest RUNS=1 SECONDS=1 WORKLOADS=publish/,loop
+# machine. Less of it: make loadtest RUNS=1 SECONDS=1 WORKLOADS=publish/,loop SUBJECTS=ours,plain
 loadtest: module
 	@$(CARGO) build --quiet --release --package kazoo-loadtest --bin loadtest
-	@RUNS=$(RUNS) SECONDS=$(SECONDS) WORKLOADS="$(WORKLOADS)" KAZOO_MODULE=$(MODULE) $(TARGET)/release/loadtest
+	@RUNS=$(RUNS) SECONDS=$(SECONDS) WORKLOADS="$(WORKLOADS)" SUBJECTS="$(SUBJECTS)" KAZOO_MODULE=$(MODULE) \
+	  $(TARGET)/release/loadtest
 
 test: unit loom fuzz-short e2e
 

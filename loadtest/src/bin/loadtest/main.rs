@@ -2,7 +2,7 @@
 //! times, on one broker.
 //!
 //! Environment: `RUNS` how often each is measured (default 5), `SECONDS` for how long (default 2), `WORKLOADS` parts of
-//! the names of workloads with commas between (default: all). Prints ratios; `result.json` and `report.html` go to the
+//! the names of workloads with commas between (default: all), `SUBJECTS` the same of subjects. Prints ratios; `result.json` and `report.html` go to the
 //! folder `loadtest` in the target folder.
 //!
 //! | file | holds |
@@ -53,7 +53,7 @@ fn compare() -> Result<()> {
     let runs = setting("RUNS", 5_usize)?;
     let seconds = setting("SECONDS", 2.0_f64)?;
     let wanted = std::env::var("WORKLOADS").unwrap_or_default();
-    let schedule = Schedule::new(&wanted, runs)?;
+    let schedule = Schedule::new(&wanted, &std::env::var("SUBJECTS").unwrap_or_default(), runs)?;
     raise_descriptor_limit();
     let lab = Lab::open(Duration::from_secs_f64(seconds))?;
     let cells = schedule.work(&lab);

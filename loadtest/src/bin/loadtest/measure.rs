@@ -98,6 +98,12 @@ impl Run {
         self.faults.is_empty()
     }
 
+    /// The first line of each reason why it is no result.
+    pub fn faults_in_short(&self) -> String {
+        let lines = self.faults.iter().map(|fault| fault.lines().next().unwrap_or_default());
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
     /// All of Kamailio's processor time per operation.
     pub fn kamailio_us(&self) -> f64 {
         self.cpu_us.values().sum()

@@ -27,19 +27,34 @@ pub struct Cell {
 /// What is to be done.
 pub struct Schedule {
     workloads: Vec<Box<dyn Workload>>,
-    wanted: Vec<String>,
+    wanted: Parts,
+    subjects: Parts,
     rounds: usize,
 }
 
+/// Parts of names; none at all stands for everything.
+struct Parts(Vec<String>);
+
+impl Parts {
+    /// From a list with commas.
+    fn of(list: &str) -> Self {
+        Self(list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn want(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|part| name.contains(part.as_str()))
+    }
+}
+
 impl Schedule {
-    /// The workloads whose points' names contain one of the `wanted`, so often.
-    pub fn new(wanted: &str, rounds: usize) -> Result<Self> {
-        let parts = wanted.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let schedule = Self { workloads: workloads::all(), wanted: parts.map(str::to_owned).collect(), rounds };
+    /// The workloads whose points' names contain one of the `wanted`, by the `subjects`, so often.
+    pub fn new(wanted: &str, subjects: &str, rounds: usize) -> Result<Self> {
+        let (wanted, subjects) = (Parts::of(wanted), Parts::of(subjects));
+        let schedule = Self { workloads: workloads::all(), wanted, subjects, rounds };
         if schedule.turns(0) == 0 {
-            let names: Vec<String> =
-                schedule.workloads.iter().flat_map(|workload| workload.points()).map(|point| point.key).collect();
-            return Err(Error::new(format!("no workload is called {wanted:?}; there are {}", names.join(", "))));
+            let points = schedule.workloads.iter().flat_map(|workload| workload.points());
+            let names: Vec<String> = points.map(|point| point.key).collect();
+            return Err(Error::new(format!("nothing like this to do; workloads are {}", names.join(", "))));
         }
         Ok(schedule)
     }
@@ -49,9 +64,9 @@ impl Schedule {
         let progress = Progress::new((0..self.rounds).map(|round| self.turns(round)).sum());
         let mut cells = Cells::default();
         for round in 0..self.rounds {
-            for workload in self.workloads.iter().filter(|workload| round == 0 || workload.is_repeated()) {
-                for subject in self.subjects(workload.as_ref()) {
-                    self.turn(lab, workload.as_ref(), subject, &mut cells, &progress);
+            for workload in self.of_round(round) {
+                for subject in Subject::ALL {
+                    self.turn(lab, workload, subject, &progress, &mut cells);
                 }
             }
         }
@@ -59,56 +74,56 @@ impl Schedule {
         cells.in_order
     }
 
-    fn points(&self, workload: &dyn Workload) -> Vec<Point> {
-        let is_wanted =
-            |point: &Point| self.wanted.is_empty() || self.wanted.iter().any(|part| point.key.contains(part.as_str()));
-        workload.points().into_iter().filter(is_wanted).collect()
+    fn of_round(&self, round: usize) -> impl Iterator<Item = &dyn Workload> {
+        self.workloads.iter().map(AsRef::as_ref).filter(move |workload| round == 0 || workload.is_repeated())
     }
 
-    fn subjects(&self, workload: &dyn Workload) -> Vec<Subject> {
-        let mut found: Vec<Subject> = self.points(workload).iter().flat_map(|point| workload.subjects(point)).collect();
-        found.sort();
-        found.dedup();
-        found
+    /// What the subject has to do of a workload.
+    fn points(&self, workload: &dyn Workload, subject: Subject) -> Vec<Point> {
+        let mut points = workload.points();
+        points.retain(|point| self.wanted.want(&point.key) && workload.subjects(point).contains(&subject));
+        points.retain(|_| self.subjects.want(subject.name()));
+        points
     }
 
     /// How many measurements a round has.
     fn turns(&self, round: usize) -> usize {
-        let workloads = self.workloads.iter().filter(|workload| round == 0 || workload.is_repeated());
-        workloads
-            .flat_map(|workload| {
-                self.points(workload.as_ref()).into_iter().map(|point| workload.subjects(&point).len())
-            })
-            .sum()
+        let all = |workload| Subject::ALL.iter().map(move |subject| self.points(workload, *subject).len());
+        self.of_round(round).flat_map(all).sum()
     }
 
     /// One subject does one workload in all its settings.
-    fn turn(&self, lab: &Lab, workload: &dyn Workload, subject: Subject, cells: &mut Cells, progress: &Progress) {
-        let mut running: Option<(Point, Option<Server>)> = None;
-        for point in self.points(workload) {
-            if !workload.subjects(&point).contains(&subject) {
-                continue;
-            }
+    fn turn(&self, lab: &Lab, workload: &dyn Workload, subject: Subject, progress: &Progress, cells: &mut Cells) {
+        let mut running = Running::default();
+        for point in self.points(workload, subject) {
             progress.begin(subject, &point);
-            running.take_if(|(before, server)| {
-                !workload.same_server(before, &point)
-                    || server.as_mut().is_some_and(|server| !server.kamailio.is_running())
-            });
-            if running.is_none() {
-                match workload.start(lab, subject, &point) {
-                    Ok(server) => running = Some((point.clone(), server)),
-                    Err(error) => {
-                        progress.end(subject, &point, &cells.add(&point, workload, subject, Run::failed(error)));
-                        continue;
-                    }
-                }
-            }
-            let server = running.as_mut().and_then(|(_, server)| server.as_mut());
-            let measured = workload.measure(lab, subject, server.as_deref(), &point);
-            let mut run = measured.unwrap_or_else(Run::failed);
-            run.died = server.is_some_and(|server| !server.kamailio.is_running());
-            progress.end(subject, &point, &cells.add(&point, workload, subject, run.judge()));
+            let run = running.measure(lab, workload, subject, &point);
+            progress.end(subject, &point, &run);
+            cells.add(&point, workload, subject, run);
         }
+    }
+}
+
+/// The server of a turn, with the point that it was started for.
+#[derive(Default)]
+struct Running(Option<(Point, Option<Server>)>);
+
+impl Running {
+    /// Measures once, on the server that runs if it is the right one.
+    fn measure(&mut self, lab: &Lab, workload: &dyn Workload, subject: Subject, point: &Point) -> Run {
+        self.0.take_if(|(before, server)| {
+            !workload.same_server(before, point) || server.as_mut().is_some_and(|server| !server.kamailio.is_running())
+        });
+        if self.0.is_none() {
+            match workload.start(lab, subject, point) {
+                Ok(server) => self.0 = Some((point.clone(), server)),
+                Err(error) => return Run::failed(error),
+            }
+        }
+        let server = self.0.as_mut().and_then(|(_, server)| server.as_mut());
+        let mut run = workload.measure(lab, subject, server.as_deref(), point).unwrap_or_else(Run::failed);
+        run.died = server.is_some_and(|server| !server.kamailio.is_running());
+        run.judge()
     }
 }
 
@@ -120,13 +135,12 @@ struct Cells {
 }
 
 impl Cells {
-    fn add(&mut self, point: &Point, workload: &dyn Workload, subject: Subject, run: Run) -> Run {
+    fn add(&mut self, point: &Point, workload: &dyn Workload, subject: Subject, run: Run) {
         let place = *self.places.entry((point.key.clone(), subject)).or_insert_with(|| {
             self.in_order.push(Cell { point: point.clone(), unit: workload.unit(), subject, runs: Vec::new() });
             self.in_order.len() - 1
         });
-        self.in_order[place].runs.push(run.clone());
-        run
+        self.in_order[place].runs.push(run);
     }
 }
 
@@ -152,7 +166,7 @@ impl Progress {
 
     fn end(&self, subject: Subject, point: &Point, run: &Run) {
         let verdict =
-            if run.is_result() { String::new() } else { format!("  NOT A RESULT: {}", run.faults.join(", ")) };
+            run.faults.first().map_or(String::new(), |_| format!("  NOT A RESULT: {}", run.faults_in_short()));
         let line = format!("{:28} {:18} {:>9.0}/s{verdict}", point.key, subject.name(), run.rate);
         if self.bar.is_hidden() {
             println!("{line}");

@@ -26,6 +26,9 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// All of them, in the order of their turns.
+    pub const ALL: [Self; 6] = [Self::Ours, Self::CModule, Self::Rabbitmq, Self::SipOnly, Self::Amqprs, Self::Lapin];
+
     /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -35,6 +38,30 @@ impl Subject {
             Self::SipOnly => "SIP without AMQP",
             Self::Amqprs => "plain amqprs",
             Self::Lapin => "plain lapin",
+        }
+    }
+
+    /// Its colour in plots; they differ in grey too.
+    pub fn color(self) -> &'static str {
+        match self {
+            Self::Ours => "#1f4e79",
+            Self::CModule => "#d97f2e",
+            Self::Rabbitmq => "#a9a9a9",
+            Self::SipOnly => "#6d6d6d",
+            Self::Amqprs => "#3d8b5f",
+            Self::Lapin => "#a6d0b1",
+        }
+    }
+
+    /// How its lines are broken.
+    pub fn dashes(self) -> &'static str {
+        match self {
+            Self::Ours => "none",
+            Self::CModule => "8 3",
+            Self::Rabbitmq => "3 3",
+            Self::SipOnly => "1 3",
+            Self::Amqprs => "12 3 2 3",
+            Self::Lapin => "6 3 2 3 2 3",
         }
     }
 

@@ -3,6 +3,7 @@
 use rig::{Error, Result};
 use serde_json::{Value, json};
 
+use super::targets::Target;
 use super::{Report, Summary};
 use crate::schedule::Cell;
 
@@ -12,9 +13,15 @@ pub fn text(report: &Report) -> Result<String> {
         "runs": report.runs,
         "seconds": report.seconds,
         "took_seconds": report.took.as_secs(),
+        "machine": report.machine,
+        "targets": report.targets.iter().map(target).collect::<Vec<Value>>(),
         "cells": report.cells.iter().map(cell).collect::<Vec<Value>>(),
     });
     serde_json::to_string_pretty(&value).map_err(|error| Error::new(format!("writing JSON: {error}")))
+}
+
+fn target(target: &Target) -> Value {
+    json!({ "target": target, "met": target.is_met() })
 }
 
 fn cell(cell: &Cell) -> Value {

@@ -1,8 +1,23 @@
 //! What the measurements say together: medians, ratios, and whether the targets are met.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `summary.rs` | several runs of one cell in one line |
+//! | `targets.rs` | what was promised, and what was measured |
+//! | `machine.rs` | on what |
+//! | `table.rs` | the Markdown |
+//! | `json.rs` | every number, for programs |
+//! | `html.rs`, `style.css` | the page |
+//! | `plots.rs`, `svg.rs` | its pictures |
 
+mod html;
 mod json;
+mod machine;
+mod plots;
 mod summary;
+mod svg;
 mod table;
+mod targets;
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +26,10 @@ use std::time::Duration;
 use rig::{Error, Result};
 
 use crate::schedule::Cell;
+use crate::subject::Subject;
+use machine::Machine;
 pub use summary::Summary;
+use targets::Target;
 
 /// Everything that was measured.
 pub struct Report {
@@ -19,15 +37,19 @@ pub struct Report {
     runs: usize,
     seconds: f64,
     took: Duration,
+    machine: Machine,
+    targets: Vec<Target>,
 }
 
 impl Report {
     /// Of these cells; each was measured `runs` times for `seconds`, all of it took `took`.
     pub fn new(cells: Vec<Cell>, runs: usize, seconds: f64, took: Duration) -> Self {
-        Self { cells, runs, seconds, took }
+        let mut report = Self { cells, runs, seconds, took, machine: Machine::look(), targets: Vec::new() };
+        report.targets = targets::all(&report);
+        report
     }
 
-    /// Prints the table and writes the files into `folder`.
+    /// Prints the tables and writes the files into `folder`.
     pub fn write(&self, folder: &Path) -> Result<()> {
         fs::create_dir_all(folder).map_err(|error| Error::new(format!("making {}: {error}", folder.display())))?;
         let write = |name: &str, text: String| {
@@ -35,13 +57,35 @@ impl Report {
             fs::write(&path, text).map_err(|error| Error::new(format!("writing {}: {error}", path.display())))
         };
         write("result.json", json::text(self)?)?;
+        write("report.html", html::page(self))?;
+        write("result.md", table::markdown(self))?;
         println!("{}", table::markdown(self));
-        println!(
-            "{} measurements in {} s; all of them in {}",
-            self.cells.iter().map(|cell| cell.runs.len()).sum::<usize>(),
-            self.took.as_secs(),
-            folder.display()
-        );
+        let count: usize = self.cells.iter().map(|cell| cell.runs.len()).sum();
+        println!("{count} measurements in {} s: {}/report.html", self.took.as_secs(), folder.display());
         Ok(())
+    }
+
+    /// The summary of one cell, if it was measured.
+    fn summary(&self, point: &str, subject: Subject) -> Option<Summary> {
+        let cell = self.cells.iter().find(|cell| cell.point.key == point && cell.subject == subject);
+        cell.map(Summary::of)
+    }
+
+    /// The better plain client at a point.
+    fn plain(&self, point: &str) -> Option<Summary> {
+        let plain = [Subject::Amqprs, Subject::Lapin].map(|subject| self.summary(point, subject));
+        plain.into_iter().flatten().max_by(|one, other| one.rate.median.total_cmp(&other.rate.median))
+    }
+
+    /// The rate that is possible without the module at a point.
+    fn ceiling_of(&self, point: &str) -> Option<f64> {
+        let ceiling = match point.split_once('/')? {
+            ("publish", _) => self.summary(point, Subject::SipOnly),
+            ("loop", _) => self.plain("loop/1"),
+            ("query", rest) if rest.ends_with("5ms") => None,
+            ("query" | "consume", _) => self.plain(point.trim_end_matches("/fields")),
+            _ => None,
+        };
+        ceiling.map(|summary| summary.rate.median).filter(|rate| *rate > 0.0)
     }
 }

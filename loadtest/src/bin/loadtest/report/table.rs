@@ -1,4 +1,4 @@
-//! The result as Markdown, for a terminal.
+//! The result as a table: Markdown for a terminal, rows for the page.
 
 use std::fmt::Write as _;
 
@@ -6,34 +6,56 @@ use super::{Report, Summary};
 use crate::schedule::Cell;
 use crate::subject::Subject;
 
-/// One line per cell.
+/// Names of the fields of [`row`].
+pub const COLUMNS: [&str; 9] = [
+    "workload",
+    "subject",
+    "per second (min–max)",
+    "ours to it",
+    "p50 us",
+    "p99 us",
+    "Kamailio us",
+    "broker us",
+    "faults",
+];
+
+/// Targets, then one line per cell.
 pub fn markdown(report: &Report) -> String {
-    let mut text = String::from(
-        "| workload | subject | per second min / med / max | ours to it | p50 us | p99 us | Kamailio us | broker us | generator us | faults |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
-    );
-    for cell in &report.cells {
-        let summary = Summary::of(cell);
-        let (p50, p99) = summary.latency_us.map_or((String::new(), String::new()), |latency| {
-            (format!("{:.0}", latency.p50), format!("{:.0}", latency.p99))
-        });
-        // Writing to a String cannot fail.
+    let mut text = String::from("| what | against | measured | target | | note |\n|---|---|---|---|---|---|\n");
+    // Writing to a String cannot fail, here and below.
+    for target in &report.targets {
+        let (value, bound, verdict) = (target.value_text(), target.bound.text(target.unit), target.verdict());
         let _ = writeln!(
             text,
-            "| {} | {} | {:.0} / {:.0} / {:.0} | {} | {p50} | {p99} | {} | {:.1} | {:.1} | {} |",
-            cell.point.key,
-            cell.subject.name(),
-            summary.rate.min,
-            summary.rate.median,
-            summary.rate.max,
-            ratio(report, cell, &summary),
-            processor(&summary),
-            summary.broker_us,
-            summary.generator_us,
-            faults(&summary, cell.runs.len()),
+            "| {} | {} | {value} | {bound} | {verdict} | {} |",
+            target.what, target.against, target.note
         );
     }
+    let _ = write!(text, "\n| {} |\n|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
+    for cell in &report.cells {
+        let _ = writeln!(text, "| {} |", row(report, cell).join(" | "));
+    }
     text
+}
+
+/// What there is to say about a cell.
+pub fn row(report: &Report, cell: &Cell) -> [String; COLUMNS.len()] {
+    let summary = Summary::of(cell);
+    let latency = |pick: fn(&crate::measure::Percentiles) -> f64| {
+        summary.latency_us.as_ref().map_or(String::new(), |latency| format!("{:.0}", pick(latency)))
+    };
+    let rate = summary.rate;
+    [
+        cell.point.key.clone(),
+        cell.subject.name().into(),
+        format!("{:.0} ({:.0}–{:.0})", rate.median, rate.min, rate.max),
+        ratio(report, cell, &summary),
+        latency(|latency| latency.p50),
+        latency(|latency| latency.p99),
+        processor(&summary),
+        format!("{:.1}", summary.broker_us),
+        faults(&summary, cell.runs.len()),
+    ]
 }
 
 /// Our rate at the same point, in parts of this one's.

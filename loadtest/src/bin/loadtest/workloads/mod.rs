@@ -39,7 +39,7 @@ pub trait Workload {
     /// Its settings.
     fn points(&self) -> Vec<Point>;
 
-    /// Who can do it, in the order of their turns.
+    /// Who can do it.
     fn subjects(&self, point: &Point) -> Vec<Subject>;
 
     /// Starts what is measured; `None` for a plain client. A server serves the points one after the other as long as

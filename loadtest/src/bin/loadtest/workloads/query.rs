@@ -39,7 +39,8 @@ impl Query {
 /// The script of a query.
 pub(super) fn route(subject: Subject) -> String {
     let query = subject.query(QUESTIONS_KEY, QUESTIONS_KEY);
-    let (payload, answer) = (payload("$hdr(X-Seq)", PAYLOAD_BYTES), subject.answer());
+    // Kamailio expands no variables in an assigned text.
+    let (payload, answer) = (payload("' + $hdr(X-Seq) + '", PAYLOAD_BYTES), subject.answer());
     format!(
         "$var(p) = '{payload}';\n\
          if ({query}) {{\n\

@@ -1,0 +1,267 @@
+//! What was promised, and what was measured.
+
+use serde::Serialize;
+
+use super::{Report, Summary};
+use crate::subject::Subject;
+
+/// One promise.
+#[derive(Debug, Clone, Serialize)]
+pub struct Target {
+    /// What is measured.
+    pub what: &'static str,
+    /// In comparison with what.
+    pub against: &'static str,
+    /// Measured; `None` when a workload that it needs was left out.
+    pub value: Option<f64>,
+    /// Promised.
+    pub bound: Bound,
+    /// Behind the numbers.
+    pub unit: &'static str,
+    /// What the reader should know about the value.
+    pub note: String,
+}
+
+/// A limit from one side.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// Not less.
+    AtLeast(f64),
+    /// Not more.
+    AtMost(f64),
+}
+
+impl Bound {
+    /// The promise in short.
+    pub fn text(self, unit: &str) -> String {
+        match self {
+            Self::AtLeast(bound) => format!("≥ {bound} {unit}"),
+            Self::AtMost(bound) => format!("≤ {bound} {unit}"),
+        }
+    }
+}
+
+impl Target {
+    /// Whether it is met; `None` when it was not measured.
+    pub fn is_met(&self) -> Option<bool> {
+        self.value.map(|value| match self.bound {
+            Bound::AtLeast(bound) => value >= bound,
+            Bound::AtMost(bound) => value <= bound,
+        })
+    }
+
+    /// "met", "not met" or "not measured".
+    pub fn verdict(&self) -> &'static str {
+        match self.is_met() {
+            Some(true) => "met",
+            Some(false) => "NOT MET",
+            None => "not measured",
+        }
+    }
+
+    /// The value with its unit.
+    pub fn value_text(&self) -> String {
+        self.value.map_or_else(|| "-".into(), |value| format!("{value:.2} {}", self.unit))
+    }
+}
+
+const C: &str = "C module";
+const CEILING: &str = "ceiling";
+const ITSELF: &str = "-";
+
+/// All of them, in the order of the promise.
+pub fn all(report: &Report) -> Vec<Target> {
+    let look = Look(report);
+    [look.cost_of_publishing(), look.rates(), look.time_inside(), look.queries(), look.consumption(), look.footprint()]
+        .concat()
+}
+
+/// Looks values up; `None` for what was not measured.
+struct Look<'a>(&'a Report);
+
+impl Look<'_> {
+    fn summary(&self, point: &str, subject: Subject) -> Option<Summary> {
+        self.0.summary(point, subject)
+    }
+
+    fn rate(&self, point: &str, subject: Subject) -> Option<f64> {
+        self.summary(point, subject).map(|summary| summary.rate.median).filter(|rate| *rate > 0.0)
+    }
+
+    /// Our rate in parts of the C module's, and what is wrong with the latter.
+    fn against_c(&self, what: &'static str, point: &str, bound: f64) -> Target {
+        let value = self.rate(point, Subject::Ours).zip(self.rate(point, Subject::CModule));
+        Target {
+            what,
+            against: C,
+            value: value.map(|(ours, c)| ours / c),
+            bound: Bound::AtLeast(bound),
+            unit: "x",
+            note: self.faults_of_c(point),
+        }
+    }
+
+    fn faults_of_c(&self, point: &str) -> String {
+        let Some(summary) = self.summary(point, Subject::CModule).filter(|summary| summary.bad_runs > 0) else {
+            return String::new();
+        };
+        let counts: Vec<String> = summary.faults.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        format!("the C module's is no result ({})", counts.join(", "))
+    }
+
+    /// Our rate in parts of the better plain client's at `ceiling`.
+    fn against_ceiling(&self, what: &'static str, point: &str, ceiling: &str, bound: f64) -> Target {
+        let value = self.rate(point, Subject::Ours).zip(self.0.plain(ceiling).map(|summary| summary.rate.median));
+        Target {
+            what,
+            against: CEILING,
+            value: value.map(|(ours, plain)| ours / plain),
+            bound: Bound::AtLeast(bound),
+            unit: "x",
+            note: String::new(),
+        }
+    }
+
+    /// Kamailio's processor time for a SIP request with a publish less that of one without.
+    fn added(&self, subject: Subject) -> Option<f64> {
+        let with = self.summary("publish/16", subject)?.kamailio_us;
+        Some(with - self.summary("publish/16", Subject::SipOnly)?.kamailio_us)
+    }
+
+    fn cost_of_publishing(&self) -> Vec<Target> {
+        let what = "processor time that the module adds per publish (16 outstanding)";
+        let (ours, c) = (self.added(Subject::Ours), self.added(Subject::CModule));
+        let note = c.map_or(String::new(), |c| format!("the C module adds {c:.1} us"));
+        let target = |against, value, bound, unit, note| Target { what, against, value, bound, unit, note };
+        vec![
+            target(C, ours.zip(c).map(|(ours, c)| ours / c), Bound::AtMost(0.25), "x", note),
+            target(ITSELF, ours, Bound::AtMost(8.0), "us", String::new()),
+        ]
+    }
+
+    fn rates(&self) -> Vec<Target> {
+        let one = "publish from a script loop, 1 process, until all have arrived: rate";
+        let eight = "the same from 8 processes";
+        vec![
+            self.against_c("publish per SIP request, 16 outstanding: rate", "publish/16", 1.3),
+            self.against_c(one, "loop/1", 2.5),
+            self.against_ceiling(one, "loop/1", "loop/1", 0.8),
+            self.against_c(eight, "loop/8", 1.2),
+            self.against_ceiling(eight, "loop/8", "loop/1", 0.8),
+        ]
+    }
+
+    fn time_inside(&self) -> Vec<Target> {
+        let slow = self.time_inside_at("publish-open/2000", "time inside kazoo_publish, 2000 requests per second");
+        [slow, self.time_inside_at("publish-open/6000", "the same, 6000 requests per second")].concat()
+    }
+
+    fn time_inside_at(&self, point: &str, what: &'static str) -> Vec<Target> {
+        let inside = |subject| self.summary(point, subject).and_then(|summary| summary.inside_us);
+        let (ours, c) = (inside(Subject::Ours), inside(Subject::CModule));
+        let note = c.map_or(String::new(), |c| format!("the C module's p50 is {:.0} us, p99 {:.0} us", c.p50, c.p99));
+        let clock = ours.zip(inside(Subject::SipOnly)).map_or(String::new(), |(ours, nothing)| {
+            format!("the clock has whole us; mean {:.1} us, of nothing {:.1} us", ours.mean, nothing.mean)
+        });
+        let target = |against, value, bound, unit, note| Target { what, against, value, bound, unit, note };
+        vec![
+            target(C, ours.zip(c).map(|(ours, c)| ours.p50 / c.p50.max(1.0)), Bound::AtMost(0.05), "x p50", note),
+            target(ITSELF, ours.map(|ours| ours.p50), Bound::AtMost(2.0), "us p50", clock),
+            target(ITSELF, ours.map(|ours| ours.p99), Bound::AtMost(20.0), "us p99", String::new()),
+        ]
+    }
+
+    fn queries(&self) -> Vec<Target> {
+        let rate = "query, 16 workers, answered at once: rate";
+        let latency = "query latency, 8 outstanding";
+        let of = |subject| self.summary("query/8", subject).and_then(|summary| summary.latency_us);
+        let (ours, c) = (of(Subject::Ours), of(Subject::CModule));
+        let plain = self.0.plain("query/8").and_then(|summary| summary.latency_us);
+        let failed = self.summary("query/16", Subject::Ours).map(|summary| summary.faults.values().sum::<u64>() as f64);
+        let target = |what, against, value, bound, unit, note| Target { what, against, value, bound, unit, note };
+        vec![
+            self.against_c(rate, "query/16", 5.0),
+            self.against_ceiling(rate, "query/16", "query/16", 0.4),
+            target("the same: failed", ITSELF, failed, Bound::AtMost(0.0), "queries", String::new()),
+            target(
+                latency,
+                C,
+                ours.zip(c).map(|(ours, c)| ours.p99 / c.p99),
+                Bound::AtMost(0.3),
+                "x p99",
+                self.faults_of_c("query/8"),
+            ),
+            target(
+                latency,
+                CEILING,
+                ours.zip(plain).map(|(ours, plain)| ours.p50 - plain.p50),
+                Bound::AtMost(100.0),
+                "us more p50",
+                String::new(),
+            ),
+        ]
+    }
+
+    fn consumption(&self) -> Vec<Target> {
+        let (no_ack, ack) = ("consume live, no_ack: rate", "consume live, acknowledged after processing: rate");
+        let cost = |subject| self.summary("consume/live/no_ack", subject).map(|summary| summary.kamailio_us);
+        let (ours, c) = (cost(Subject::Ours), cost(Subject::CModule));
+        let note = ours.zip(c).map_or(String::new(), |(ours, c)| format!("{ours:.1} us, the C module's {c:.1} us"));
+        vec![
+            self.against_c(no_ack, "consume/live/no_ack", 1.7),
+            self.against_ceiling(no_ack, "consume/live/no_ack", "consume/live/no_ack", 0.6),
+            self.against_c(ack, "consume/live/ack", 1.5),
+            self.against_ceiling(ack, "consume/live/ack", "consume/live/ack", 0.75),
+            Target {
+                what: "processor time per consumed event",
+                against: C,
+                value: ours.zip(c).map(|(ours, c)| ours / c),
+                bound: Bound::AtMost(0.4),
+                unit: "x",
+                note,
+            },
+        ]
+    }
+
+    fn footprint(&self) -> Vec<Target> {
+        let managers = self.0.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.manager_own_kib).max();
+        let resident = self.0.cells.iter().flat_map(|cell| &cell.runs).filter_map(|run| run.manager_kib).max();
+        let note = resident.map_or(String::new(), |kib| {
+            format!("its own; {:.1} MB with Kamailio's code and the shared memory that it has touched", mb(kib))
+        });
+        let idle = self.0.cells.iter().find(|cell| cell.point.key == "idle" && cell.subject == Subject::Ours);
+        let wake_ups = idle.and_then(|cell| cell.runs.first()).map(|run| {
+            OURS.iter().filter_map(|kind| Some((*kind, *run.wake_ups.get(kind)?))).collect::<Vec<(&str, f64)>>()
+        });
+        let kinds = wake_ups.iter().flatten().map(|(kind, count)| format!("{kind} {count:.1}"));
+        let by_kind = kinds.collect::<Vec<_>>().join(", ");
+        vec![
+            Target {
+                what: "resident memory of the manager, largest in any run",
+                against: ITSELF,
+                value: managers.map(mb),
+                bound: Bound::AtMost(16.0),
+                unit: "MB",
+                note,
+            },
+            Target {
+                what: "wake-ups of an idle server's manager, supervisor and consumers together",
+                against: ITSELF,
+                value: wake_ups.map(|kinds| kinds.iter().map(|(_, count)| count).sum()),
+                bound: Bound::AtMost(IDLE_WAKE_UPS),
+                unit: "per second",
+                note: by_kind,
+            },
+        ]
+    }
+}
+
+/// Processes that only our module has.
+const OURS: [&str; 3] = ["manager", "supervisor", "event routes"];
+/// Heartbeats and statistics.
+const IDLE_WAKE_UPS: f64 = 1.0;
+
+fn mb(kib: u64) -> f64 {
+    kib as f64 / 1024.0
+}
