@@ -7,7 +7,7 @@ use crate::host::log;
 use crate::host::message::{self, SipMsg};
 use crate::host::route::{self, EventRoute};
 use crate::payload::event::{EventKey, EventKeys, candidates};
-use crate::payload::{Origin, PayloadError, Value, inbound};
+use crate::payload::{Inbound, Origin, PayloadError, inbound};
 use crate::script;
 
 /// Name that a KEMI callback gets for every event.
@@ -28,9 +28,9 @@ pub fn handle(config: &Config, row: &Row, delivery: &Delivery) {
         }
     };
     let made_here = delivery.kind.is_made_here();
-    let text = if made_here { delivery.body.clone() } else { payload.to_bytes() };
+    let text = if made_here { &delivery.body } else { payload.text() };
     let routing_key = (!made_here).then_some(delivery.routing_key.as_slice());
-    let ran = script::event::during(&text, routing_key, || {
+    let ran = script::event::during(text, routing_key, || {
         message::with_faked(|msg| match &config.event_callback {
             Some(callback) => route::run_kemi(callback, KEMI_EVENT, msg),
             None => run_route(config, delivery, &payload, msg),
@@ -43,9 +43,9 @@ pub fn handle(config: &Config, row: &Row, delivery: &Delivery) {
     }
 }
 
-fn parse<'d>(config: &'d Config, delivery: &'d Delivery) -> Result<Value<'d>, PayloadError> {
+fn parse(config: &Config, delivery: &Delivery) -> Result<Inbound, PayloadError> {
     if delivery.kind.is_made_here() {
-        return Ok(Value::parse(&delivery.body)?);
+        return Inbound::unedited(&delivery.body);
     }
     let origin = Origin {
         zone: config.zone_of(delivery.broker_id).as_bytes(),
@@ -56,7 +56,7 @@ fn parse<'d>(config: &'d Config, delivery: &'d Delivery) -> Result<Value<'d>, Pa
 }
 
 /// Runs the most specific route that exists. False if there is none.
-fn run_route(config: &Config, delivery: &Delivery, payload: &Value<'_>, msg: SipMsg<'_>) -> bool {
+fn run_route(config: &Config, delivery: &Delivery, payload: &Inbound, msg: SipMsg<'_>) -> bool {
     // Routes for everything were written before there were events about refused messages.
     let names = if delivery.kind == DeliveryKind::RefusalEvent { 2 } else { usize::MAX };
     let found = candidates(payload, keys(config, delivery)).take(names).find_map(EventRoute::find_bytes);
@@ -74,7 +74,7 @@ fn keys<'k>(config: &'k Config, delivery: &'k Delivery) -> EventKeys<'k> {
 }
 
 /// Nobody asks for events that the module makes itself; for a message it is worth a line.
-fn no_route(row: &Row, delivery: &Delivery, payload: &Value<'_>, config: &Config) {
+fn no_route(row: &Row, delivery: &Delivery, payload: &Inbound, config: &Config) {
     if delivery.kind.is_made_here() {
         return;
     }

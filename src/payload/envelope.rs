@@ -3,8 +3,11 @@
 //! A SIP worker seals the payload; it does not know which broker will carry it, so `Server-ID`, the address for
 //! the reply, is put in by the manager at the place that [`Splice`] names, without parsing again.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::error::PayloadError;
-use super::json::{Object, Value, write_object_noting, write_string};
+use super::json::{Copier, kind_of, text_of, write_string};
 
 const MSG_ID: &[u8] = b"Msg-ID";
 /// The member that holds the address for a reply.
@@ -30,17 +33,19 @@ pub struct Enveloped {
     pub text: Vec<u8>,
     /// Where `Server-ID` goes.
     pub splice: Splice,
-    /// Text of the `Msg-ID` that is in `text`, the caller's own or the fresh one: what a reply will carry. A
-    /// number or boolean counts with its digits, as [`top_level_string`](super::top_level_string) reads it back.
-    /// `Err` holds the kind of a value that has no such text (array, object).
-    pub msg_id: Result<Vec<u8>, &'static str>,
+    /// Where in `text` the value of `Msg-ID` stands, the caller's own or the fresh one.
+    msg_id: Range<usize>,
 }
 
 impl Enveloped {
-    /// The text by which a query recognises its reply. An error when the caller put an array or object there: it
-    /// is sent as it is, as a publish, but no reply could be matched.
-    pub fn correlation(&self) -> Result<&[u8], PayloadError> {
-        self.msg_id.as_deref().map_err(|found| PayloadError::MsgIdNotText { found })
+    /// The text by which a query recognises its reply: a number or boolean counts with its digits, as
+    /// [`top_level_string`](super::top_level_string) reads it back. An error when the caller put an array or object
+    /// there: it is sent as it is, as a publish, but no reply could be matched.
+    pub fn correlation(&self) -> Result<Cow<'_, [u8]>, PayloadError> {
+        match &self.text[self.msg_id.clone()] {
+            value @ ([b'[', ..] | [b'{', ..]) => Err(PayloadError::MsgIdNotText { found: kind_of(value) }),
+            value => Ok(text_of(value).unwrap_or_default()),
+        }
     }
 }
 
@@ -96,58 +101,49 @@ impl Splice {
     }
 }
 
-/// Parses `body`, adds the fields it lacks in their fixed order (in place where the value is `null`), serialises.
+/// Reads `body`, adds the fields it lacks in their fixed order (in place where the value is `null`), writes it: all in
+/// one pass.
 ///
 /// Errors if `body` is not a JSON object in the lenient dialect.
 pub fn envelope(body: &[u8], fields: &Envelope<'_>) -> Result<Enveloped, PayloadError> {
-    let mut object = object(body)?;
-    fields.fill(&mut object);
-    let msg_id = match object.get(MSG_ID) {
-        Some(value) => value.scalar_text().map(<[u8]>::to_vec).ok_or(value.kind()),
-        None => Ok(fields.msg_id.to_vec()),
-    };
-    let mut text = Vec::with_capacity(body.len() + body.len() / 4 + 256);
-    let splice = serialise(&object, &mut text)?;
-    Ok(Enveloped { text, splice, msg_id })
-}
-
-/// The payload as an object.
-pub(super) fn object(body: &[u8]) -> Result<Object<'_>, PayloadError> {
-    match Value::parse(body)? {
-        Value::Object(object) => Ok(object),
-        other => Err(PayloadError::NotAnObject { found: other.kind() }),
+    let fields = fields.list();
+    let mut missing = [true; 4];
+    let mut has_server_id = false;
+    let mut written = Copier::object(body, body.len() / 4 + 256, |name| {
+        let nth = fields.iter().position(|(field, _)| name.is_key(field));
+        has_server_id |= nth.is_none() && name.is_key(SERVER_ID);
+        nth.map(|nth| {
+            missing[nth] = false;
+            fields[nth].1
+        })
+    })?;
+    for (&(name, value), _) in fields.iter().zip(missing).filter(|(_, is_missing)| *is_missing) {
+        written.add(name, |out| write_string(value, out));
     }
+    let server_id = if has_server_id { written.find(SERVER_ID) } else { None };
+    let splice = Splice::at(server_id, written.text())?;
+    let msg_id = written.find(MSG_ID).unwrap_or_default();
+    Ok(Enveloped { text: written.into_text(), splice, msg_id })
 }
 
 impl<'a> Envelope<'a> {
-    fn fill(&self, object: &mut Object<'a>) {
-        let fields: [(&[u8], &[u8]); 4] = [
-            (b"App-Name", self.app_name),
-            (b"App-Version", self.app_version),
-            (b"Node", self.node),
-            (MSG_ID, self.msg_id),
-        ];
-        for (name, value) in fields {
-            if object.get(name).is_none_or(Value::is_null) {
-                object.set(name, Value::string(value));
-            }
-        }
+    /// Names and values in the order in which they are added.
+    fn list(&self) -> [(&'static [u8], &'a [u8]); 4] {
+        [(b"App-Name", self.app_name), (b"App-Version", self.app_version), (b"Node", self.node), (MSG_ID, self.msg_id)]
     }
 }
 
-/// Serialises and finds the place for `Server-ID` on the way.
-fn serialise(object: &Object<'_>, text: &mut Vec<u8>) -> Result<Splice, PayloadError> {
-    let mut null_at = None;
-    write_object_noting(object, text, |name, range| {
-        if name == SERVER_ID {
-            null_at = Some(range);
-        }
-    });
-    let len = text.len();
-    let offset = |at: usize| u32::try_from(at).map_err(|_| PayloadError::TooLarge { len, max: u32::MAX as usize });
-    Ok(match (object.get(SERVER_ID), null_at) {
-        (Some(Value::Null), Some(range)) => Splice::Value { at: offset(range.start)?, len: offset(range.len())? },
-        (Some(_), _) => Splice::None,
-        _ => Splice::Member { at: offset(len - b" }".len())? },
-    })
+impl Splice {
+    /// The place in an object whose value of `Server-ID` stands at `server_id`.
+    fn at(server_id: Option<Range<usize>>, text: &[u8]) -> Result<Self, PayloadError> {
+        let len = text.len();
+        let offset = |at: usize| u32::try_from(at).map_err(|_| PayloadError::TooLarge { len, max: u32::MAX as usize });
+        Ok(match server_id {
+            None => Self::Member { at: offset(len - b" }".len())? },
+            Some(value) if text[value.clone()] == *b"null" => {
+                Self::Value { at: offset(value.start)?, len: offset(value.len())? }
+            }
+            Some(_) => Self::None,
+        })
+    }
 }

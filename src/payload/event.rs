@@ -4,8 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::json::Value;
-use super::path::render;
+use super::inbound::Inbound;
 
 /// Name of the route that takes every message no other route is for.
 pub const GENERAL: &[u8] = b"kazoo:consumer-event";
@@ -41,11 +40,11 @@ impl<'a> EventKey<'a> {
     }
 
     /// Text of the field in `payload`, with the stand-in for a missing or empty one.
-    fn text<'v>(self, payload: &'v Value<'_>) -> Cow<'v, [u8]>
+    fn text<'v>(self, payload: &'v Inbound) -> Cow<'v, [u8]>
     where
         'a: 'v,
     {
-        let text = payload.get(self.name()).and_then(render).filter(|text| !text.is_empty());
+        let text = payload.get(self.name()).filter(|text| !text.is_empty());
         match (text, self) {
             (Some(text), _) => text,
             (None, Self::Own(name)) => Cow::Borrowed(name),
@@ -56,7 +55,7 @@ impl<'a> EventKey<'a> {
 
 /// The five route names in the order they are tried: category and name, category, key and subkey, key, and
 /// [`GENERAL`]. Each is made when it is asked for. All but the last are in lower case with `-` for `_`.
-pub fn candidates<'v>(payload: &'v Value<'_>, keys: EventKeys<'v>) -> impl Iterator<Item = Vec<u8>> + 'v {
+pub fn candidates<'v>(payload: &'v Inbound, keys: EventKeys<'v>) -> impl Iterator<Item = Vec<u8>> + 'v {
     let category = keys.key.text(payload);
     let name = keys.subkey.text(payload);
     (0..5).map(move |nth| match nth {

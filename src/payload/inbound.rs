@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::envelope::{SERVER_ID, object};
+use super::envelope::SERVER_ID;
 use super::error::PayloadError;
-use super::json::{JsonError, Value, member_text};
-use super::path::render;
+use super::json::{Copier, JsonError, Written, member_text, text_of, write_string};
+use super::path::until_nul;
+
+/// Bytes to make room for beyond those of the body.
+const EDITS: usize = 256;
 
 /// Where and when a message came in.
 #[derive(Debug, Clone, Copy)]
@@ -18,22 +21,48 @@ pub struct Origin<'a> {
     pub received_unix: u64,
 }
 
-/// Parses a message body and edits it for the event route, in this order: `AMQP-Broker-Zone` and `AMQP-Received`
+/// A payload as an event route sees it.
+#[derive(Debug)]
+pub struct Inbound(Written);
+
+/// Reads a message body and edits it for the event route, in this order: `AMQP-Broker-Zone` and `AMQP-Received`
 /// are set; a `Server-ID` becomes `consumer://<broker id>/<Server-ID>` and moves to the end, so that publishing
 /// to it reaches the broker the message came from; an empty `Server-ID` is removed. Any length is fine.
 ///
-/// Errors if `body` is not a JSON object in the lenient dialect.
-pub fn inbound<'a>(body: &'a [u8], origin: &Origin<'a>) -> Result<Value<'a>, PayloadError> {
-    let mut object = object(body)?;
-    object.set(b"AMQP-Broker-Zone".as_slice(), Value::string(origin.zone));
-    object.set(b"AMQP-Received".as_slice(), Value::integer(origin.received_unix));
-    if let Some(address) = object.get(SERVER_ID).and_then(render).map(Cow::into_owned) {
-        object.remove(SERVER_ID);
+/// One pass without a tree. Errors if `body` is not a JSON object in the lenient dialect.
+pub fn inbound(body: &[u8], origin: &Origin<'_>) -> Result<Inbound, PayloadError> {
+    let mut payload = Inbound::unedited(body)?;
+    payload.0.set(b"AMQP-Broker-Zone", |out| write_string(origin.zone, out));
+    payload.0.set(b"AMQP-Received", |out| out.extend_from_slice(origin.received_unix.to_string().as_bytes()));
+    if let Some(address) = payload.get(SERVER_ID).map(Cow::into_owned) {
+        payload.0.remove(SERVER_ID);
         if !address.is_empty() {
-            object.set(SERVER_ID, Value::string(consumer_address(origin.broker_id, &address)));
+            payload.0.set(SERVER_ID, |out| write_string(&consumer_address(origin.broker_id, &address), out));
         }
     }
-    Ok(Value::Object(object))
+    Ok(payload)
+}
+
+impl Inbound {
+    /// Reads a payload that needs no edits: the module made it itself.
+    pub fn unedited(body: &[u8]) -> Result<Self, PayloadError> {
+        Copier::object(body, EDITS, |_| None).map(Self)
+    }
+
+    /// The member `name` as script text: see [`render`](super::path::render).
+    pub fn get(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        text_of(&self.0.text()[self.0.find(name)?]).map(until_nul)
+    }
+
+    /// The whole text, in the one written form.
+    pub fn text(&self) -> &[u8] {
+        self.0.text()
+    }
+
+    /// The whole text, in the one written form.
+    pub fn into_text(self) -> Vec<u8> {
+        self.0.into_text()
+    }
 }
 
 /// The routing key that leads to `key` on broker `broker_id`.
@@ -46,8 +75,8 @@ fn consumer_address(broker_id: u32, key: &[u8]) -> Vec<u8> {
 /// Text of one top-level member, such as `Msg-ID`: a string's bytes, a number's digits, `true` or `false`.
 ///
 /// One pass over the whole body without a tree; allocates only where a string has escape sequences. Agrees with
-/// [`Value::parse`] on what is valid and on repeated names (the last one counts). `None` if the body is no
-/// object, the member is missing, or it is `null`, an array or an object.
+/// [`Value::parse`](super::Value::parse) on what is valid and on repeated names (the last one counts). `None` if the
+/// body is no object, the member is missing, or it is `null`, an array or an object.
 pub fn top_level_string<'a>(body: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, JsonError> {
     member_text(body, key)
 }

@@ -27,7 +27,7 @@ pub mod path;
 
 pub use envelope::{Envelope, Enveloped, Splice, envelope};
 pub use error::PayloadError;
-pub use inbound::{Origin, inbound, top_level_string};
+pub use inbound::{Inbound, Origin, inbound, top_level_string};
 pub use json::{JsonError, Value};
 
 #[cfg(test)]

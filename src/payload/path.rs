@@ -118,7 +118,7 @@ fn steps_to<'a>(text: &'a [u8], path: &[u8], escape: u8) -> Result<Option<Found<
 }
 
 /// A script sees a text up to its first NUL.
-fn until_nul(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+pub(super) fn until_nul(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     match (memchr(0, &text), text) {
         (None, text) => text,
         (Some(end), Cow::Borrowed(text)) => Cow::Borrowed(&text[..end]),

@@ -105,7 +105,7 @@ fn suspend_and_send(msg: SipMsg<'_>, query: &AsyncQuery<'_>) -> Result<(), Failu
     let timeout = query::timeout(msg);
 
     let suspended = Suspended { transaction: tm::suspend(msg)?, on_answer, on_failure };
-    let sent = process::send_for(msg, |process| process.worker.query_async(&message, msg_id, timeout, &suspended));
+    let sent = process::send_for(msg, |process| process.worker.query_async(&message, &msg_id, timeout, &suspended));
     let sent = sent.map_err(|error| Failure::Refused(error.into())).and_then(|sent| sent.map_err(Failure::from));
     if sent.is_err() && !tm::cancel_suspend(suspended.transaction) {
         log::error!("{NAME}: tm does not take its suspension back; the transaction ends with its own timer");

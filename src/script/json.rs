@@ -5,8 +5,7 @@ use crate::host::log;
 use crate::host::message::SipMsg;
 use crate::host::params::TextParam;
 use crate::host::vars::TargetParam;
-use crate::payload::Value;
-use crate::payload::path::{find, render};
+use crate::payload::path::find_text;
 
 use super::Verdict;
 
@@ -27,9 +26,7 @@ pub fn json<'m>(msg: SipMsg<'m>, payload: TextParam<'m>, path: TextParam<'m>, ta
 
 /// Hands the text of the value at `path` to `body`: `None` when it is missing or null, or `payload` is not JSON.
 pub fn with_value<R>(payload: &[u8], path: &[u8], body: impl FnOnce(Option<&[u8]>) -> R) -> R {
-    let root = Value::parse(payload)
-        .inspect_err(|e| log::throttled_error!("kazoo_json: the text is not JSON: {e}; the value becomes null"))
-        .ok();
-    let value = root.as_ref().and_then(|root| find(root, path, config::get().json_escape_char));
-    body(value.and_then(render).as_deref())
+    let value = find_text(payload, path, config::get().json_escape_char)
+        .inspect_err(|e| log::throttled_error!("kazoo_json: the text is not JSON: {e}; the value becomes null"));
+    body(value.ok().flatten().as_deref())
 }

@@ -92,7 +92,7 @@ fn ask(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], header
         let msg_id = sealed.correlation().map_err(Refusal::from)?;
         let (body, splice) = (sealed.text.as_slice(), sealed.splice);
         let message = Outgoing { broker: None, exchange, routing_key, headers, body, splice };
-        process.worker.query(&message, msg_id, timeout).map_err(Failure::from)
+        process.worker.query(&message, &msg_id, timeout).map_err(Failure::from)
     });
     open(&reply.map_err(Refusal::from)??).map_err(Failure::Answer)
 }
@@ -101,7 +101,7 @@ fn ask(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], header
 pub fn open(reply: &Reply) -> Result<Vec<u8>, payload::PayloadError> {
     let zone = config::get().zone_of(reply.broker_id).as_bytes();
     let origin = Origin { zone, broker_id: reply.broker_id, received_unix: reply.received_unix };
-    Ok(payload::inbound(&reply.body, &origin)?.to_bytes())
+    Ok(payload::inbound(&reply.body, &origin)?.into_text())
 }
 
 /// How long this query waits: what the variable says in milliseconds, else the modparam.

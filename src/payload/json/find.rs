@@ -3,10 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::error::JsonError;
-use super::parse::{Build, document};
+use super::error::{JsonError, Read};
+use super::read::{Reader, Token};
 use super::scan::Scalar;
-use super::text::Text;
 
 /// One step of a way into a text: a member, and perhaps an element if the member is an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,90 +26,79 @@ pub(in crate::payload) enum Found<'a> {
 
 /// Walks `steps` from the top of `text`. Of members with the same name the last counts.
 pub(in crate::payload) fn find<'a>(text: &'a [u8], steps: &[Step<'_>]) -> Result<Option<Found<'a>>, JsonError> {
-    document(text, &Find { steps }, Place::Reached(0))
+    let mut reader = Reader::new(text);
+    let found = reader.first().and_then(|token| reach(&mut reader, token, steps, None));
+    found.map_err(|error| *error)
 }
 
 /// Text of the top-level member `key`: see [`top_level_string`](crate::payload::top_level_string).
 pub(in crate::payload) fn member_text<'a>(text: &'a [u8], key: &[u8]) -> Result<Option<Cow<'a, [u8]>>, JsonError> {
-    let step = Step { key: Cow::Borrowed(key), index: None };
-    Ok(match find(text, &[step])? {
-        Some(Found::Scalar(scalar)) => scalar.text(),
-        Some(Found::Parts(_)) | None => None,
-    })
+    let found = member(&mut Reader::new(text), key).map_err(|error| *error)?;
+    Ok(found.and_then(Scalar::text))
 }
 
-struct Find<'s, 'p> {
-    steps: &'s [Step<'p>],
+/// The member `key` of the object at the top, if it is a value without parts.
+fn member<'a>(reader: &mut Reader<'a>, key: &[u8]) -> Read<Option<Scalar<'a>>> {
+    let mut found = None;
+    match reader.first()? {
+        Token::Object(_) => {
+            while let Some(name) = reader.member()? {
+                if name.is_key(key) {
+                    let token = reader.value()?;
+                    found = token.scalar();
+                    reader.skip(&token)?;
+                } else {
+                    reader.skip_value()?;
+                }
+            }
+        }
+        other => reader.skip(&other)?,
+    }
+    Ok(found)
 }
 
-/// Where a value stands, seen from the steps.
-#[derive(Clone, Copy)]
-enum Place {
-    /// So many steps lead here; the index of the last one is still to be applied.
-    Reached(usize),
-    /// The same, and this is the element that the index names.
-    Element(usize),
-    /// Not on the way.
-    Aside,
-}
-
-impl Find<'_, '_> {
-    /// The index to apply at `place`, should an array stand there.
-    fn index(&self, place: Place) -> Option<usize> {
-        let Place::Reached(steps) = place else { return None };
-        self.steps.get(steps.checked_sub(1)?)?.index
-    }
-
-    /// Whether all steps lead to `place`.
-    fn is_goal(&self, place: Place) -> bool {
-        matches!(place, Place::Reached(steps) | Place::Element(steps) if steps == self.steps.len())
+/// Walks `steps` from the value that began with `token`, and reads to its end. `index`: the element to go on with if
+/// that value is an array.
+fn reach<'a>(
+    reader: &mut Reader<'a>,
+    token: Token<'a>,
+    steps: &[Step<'_>],
+    index: Option<usize>,
+) -> Read<Option<Found<'a>>> {
+    match (token, index, steps) {
+        (Token::Scalar(scalar), _, _) => Ok(steps.is_empty().then_some(Found::Scalar(scalar))),
+        (Token::Array(_), Some(index), _) => reach_item(reader, index, steps),
+        (Token::Object(_), _, [step, rest @ ..]) => reach_member(reader, step, rest),
+        (Token::Array(start) | Token::Object(start), _, _) => {
+            reader.skip(&token)?;
+            Ok(steps.is_empty().then(|| Found::Parts(reader.since(start))))
+        }
     }
 }
 
-impl<'a> Build<'a> for Find<'_, '_> {
-    type Place = Place;
-    type Node = Option<Found<'a>>;
-    type Array = Option<Found<'a>>;
-    type Object = Option<Found<'a>>;
+fn reach_item<'a>(reader: &mut Reader<'a>, index: usize, steps: &[Step<'_>]) -> Read<Option<Found<'a>>> {
+    let (mut found, mut at) = (None, 0);
+    while reader.item()? {
+        if at == index {
+            let token = reader.value()?;
+            found = reach(reader, token, steps, None)?;
+        } else {
+            reader.skip_value()?;
+        }
+        at += 1;
+    }
+    Ok(found)
+}
 
-    fn member(&self, place: Place, key: &Text<'a>) -> Place {
-        match place {
-            Place::Reached(steps) | Place::Element(steps) => match self.steps.get(steps) {
-                Some(step) if key.is_key(&step.key) => Place::Reached(steps + 1),
-                _ => Place::Aside,
-            },
-            Place::Aside => Place::Aside,
+fn reach_member<'a>(reader: &mut Reader<'a>, step: &Step<'_>, rest: &[Step<'_>]) -> Read<Option<Found<'a>>> {
+    let mut found = None;
+    while let Some(name) = reader.member()? {
+        if name.is_key(&step.key) {
+            let token = reader.value()?;
+            found = reach(reader, token, rest, step.index)?;
+        } else {
+            reader.skip_value()?;
         }
     }
-
-    fn item(&self, place: Place, index: usize) -> Place {
-        match place {
-            Place::Reached(steps) if self.index(place) == Some(index) => Place::Element(steps),
-            _ => Place::Aside,
-        }
-    }
-
-    fn scalar(&self, place: Place, scalar: Scalar<'a>) -> Self::Node {
-        self.is_goal(place).then_some(Found::Scalar(scalar))
-    }
-
-    fn push(&self, array: &mut Self::Array, item: Self::Node) {
-        if item.is_some() {
-            *array = item;
-        }
-    }
-
-    fn insert(&self, object: &mut Self::Object, place: Place, _: Text<'a>, value: Self::Node) {
-        if !matches!(place, Place::Aside) {
-            *object = value;
-        }
-    }
-
-    fn array(&self, place: Place, array: Self::Array, text: &'a [u8]) -> Self::Node {
-        if self.index(place).is_some() { array } else { self.is_goal(place).then_some(Found::Parts(text)) }
-    }
-
-    fn object(&self, place: Place, object: Self::Object, text: &'a [u8]) -> Self::Node {
-        if self.is_goal(place) { Some(Found::Parts(text)) } else { object }
-    }
+    Ok(found)
 }

@@ -27,23 +27,32 @@
 //! | `scan`   | tokens: blanks, comments, strings, numbers, words; where the text ends        |
 //! | `number` | which characters form a number, and its canonical text                        |
 //! | `text`   | a string token and its unescaped bytes                                        |
-//! | `parse`  | the grammar, once, for any kind of result                                     |
-//! | `find`   | the grammar with the value that a path leads to as the result: no tree        |
-//! | `write`  | serialisation                                                                 |
+//! | `chunk`  | eight bytes in one step, for `scan` and `write`                               |
+//! | `read`   | the grammar, once: one value, member or element after the other               |
+//! | `tree`   | reads a text into a tree                                                      |
+//! | `find`   | reads the value that a path leads to: no tree                                 |
+//! | `write`  | serialisation of a tree                                                       |
+//! | `copy`   | reads a text and writes it in the one form in the same pass: no tree          |
+//! | `written`| what `copy` has written: members can be found, added, taken out               |
 
+mod chunk;
+mod copy;
 mod error;
 mod find;
 mod number;
-mod parse;
+mod read;
 mod scan;
 mod text;
+mod tree;
 mod value;
 mod write;
+mod written;
 
+pub(super) use copy::Copier;
 pub use error::{Cause, JsonError};
 pub(super) use find::{Found, Step, find, member_text};
-pub use parse::MAX_DEPTH;
+pub use read::MAX_DEPTH;
 pub(super) use value::leading_int;
 pub use value::{Object, Value};
-pub(super) use write::write_object_noting;
 pub use write::{write, write_string};
+pub(super) use written::{Written, kind_of, text_of};

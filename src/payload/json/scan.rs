@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memmem};
 
+use super::chunk::{Chunk, Found};
 use super::error::{Cause, JsonError, Read};
-use super::number;
+use super::number::Number;
 use super::text::Text;
 
-/// A value without parts.
-#[derive(Debug, Clone)]
+/// A value without parts, as it stands in the text.
+#[derive(Debug, Clone, Copy)]
 pub(in crate::payload) enum Scalar<'a> {
     Null,
     Bool(bool),
-    Integer(Cow<'a, [u8]>),
-    Float(Cow<'a, [u8]>),
+    Number(Number<'a>),
     String(Text<'a>),
 }
 
@@ -23,7 +23,7 @@ impl<'a> Scalar<'a> {
     pub(in crate::payload) fn text(self) -> Option<Cow<'a, [u8]>> {
         match self {
             Self::String(text) => Some(text.decode()),
-            Self::Integer(text) | Self::Float(text) => Some(text),
+            Self::Number(number) => Some(number.text()),
             Self::Bool(value) => Some(Cow::Borrowed(if value { b"true" } else { b"false" })),
             Self::Null => None,
         }
@@ -35,190 +35,204 @@ const WORDS: [(&[u8], Scalar<'static>); 6] = [
     (b"null", Scalar::Null),
     (b"true", Scalar::Bool(true)),
     (b"false", Scalar::Bool(false)),
-    (b"NaN", Scalar::Float(Cow::Borrowed(b"NaN"))),
-    (b"Infinity", Scalar::Float(Cow::Borrowed(b"Infinity"))),
-    (b"-Infinity", Scalar::Float(Cow::Borrowed(b"-Infinity"))),
+    (b"NaN", Scalar::Number(Number::Float(b"NaN"))),
+    (b"Infinity", Scalar::Number(Number::Float(b"Infinity"))),
+    (b"-Infinity", Scalar::Number(Number::Float(b"-Infinity"))),
 ];
 
-/// Bytes before the first `quote` or backslash. Most strings are short, so it looks at eight bytes at a time before it
-/// calls for the search that is made for long ones.
-fn plain_run(text: &[u8], quote: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    /// Chunks looked at here.
-    const FEW: usize = 2;
-    // The lowest marked byte is the first that is zero; those above it need not be right.
-    let zero_bytes = |chunk: u64| chunk.wrapping_sub(ONES) & !chunk & HIGH;
-    let (quotes, backslashes) = (ONES * u64::from(quote), ONES * u64::from(b'\\'));
-    let mut seen = 0;
-    while let Some(chunk) = text[seen..].first_chunk::<8>() {
-        let chunk = u64::from_le_bytes(*chunk);
-        let found = zero_bytes(chunk ^ quotes) | zero_bytes(chunk ^ backslashes);
-        if found != 0 {
-            return Some(seen + found.trailing_zeros() as usize / 8);
+/// The bytes of a string before the first `quote` or backslash, all of them if there is none. Most strings are short, so
+/// it looks at eight bytes at a time before it calls for the search that is made for long ones.
+#[inline(always)]
+fn run(text: &[u8], quote: u8) -> Run {
+    /// Bytes looked at here.
+    const SHORT: usize = 4 * Chunk::BYTES;
+    let (mut seen, mut special) = (0, Found::none());
+    while let Some(chunk) = text.get(seen..).and_then(<[u8]>::first_chunk) {
+        let chunk = Chunk::new(chunk);
+        let end = chunk.equal(quote) | chunk.equal(b'\\');
+        let others = chunk.less(0x20) | chunk.equal(b'/');
+        if let Some(at) = end.first() {
+            return Run { bytes: seen + at, is_plain: (special | others.before(end)).first().is_none() };
         }
-        seen += 8;
-        if seen == FEW * 8 {
+        special = special | others;
+        seen += Chunk::BYTES;
+        if seen == SHORT {
             break;
         }
     }
-    memchr2(quote, b'\\', &text[seen..]).map(|run| seen + run)
+    let more = text.get(seen..).and_then(|rest| memchr2(quote, b'\\', rest));
+    Run { bytes: more.map_or(text.len(), |more| seen + more), is_plain: false }
 }
+
+/// What [`run`] has found.
+struct Run {
+    bytes: usize,
+    /// None of the bytes needs an escape sequence when it is written. Not looked at in a long run, where it is false.
+    is_plain: bool,
+}
+
+/// What [`Scanner::peek`] shows at the end of the text. No text has this byte: it ends there.
+pub(super) const END: u8 = 0;
 
 /// A position in a text.
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
-    at: usize,
+    /// What is left of it.
+    rest: &'a [u8],
 }
 
 impl<'a> Scanner<'a> {
     /// Starts at the first byte. The text ends at its first NUL byte, as it does for a C string.
     pub(super) fn new(text: &'a [u8]) -> Self {
-        let end = memchr(0, text).unwrap_or(text.len());
-        Self { text: &text[..end], at: 0 }
+        let text = &text[..memchr(END, text).unwrap_or(text.len())];
+        Self { text, rest: text }
     }
 
     /// Offset of the next byte.
+    #[inline(always)]
     pub(super) fn at(&self) -> usize {
-        self.at
+        self.text.len() - self.rest.len()
     }
 
     /// The text from `start` to here.
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
-        self.text.get(start..self.at).unwrap_or_default()
+        self.text.get(start..self.at()).unwrap_or_default()
     }
 
-    /// The next byte, `None` at the end.
-    pub(super) fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+    /// The next byte.
+    #[inline(always)]
+    pub(super) fn peek(&self) -> u8 {
+        self.rest.first().copied().unwrap_or(END)
     }
 
-    /// Steps over `byte` if it is the next one.
-    pub(super) fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
+    /// Steps over bytes that were looked at.
+    #[inline(always)]
+    pub(super) fn step(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    /// Steps over `byte`, which must follow.
-    pub(super) fn require(&mut self, byte: u8, expected: &'static str) -> Read<()> {
-        if self.eat(byte) { Ok(()) } else { Err(self.unexpected(expected)) }
+    /// Steps over `text` if it follows.
+    #[inline(always)]
+    pub(super) fn eat<const N: usize>(&mut self, text: &[u8; N]) -> bool {
+        match self.rest.split_first_chunk() {
+            Some((found, rest)) if found == text => self.rest = rest,
+            _ => return false,
+        }
+        true
     }
 
     /// The error for whatever stands here instead of `expected`.
+    #[cold]
     pub(super) fn unexpected(&self, expected: &'static str) -> Box<JsonError> {
         let what = match self.peek() {
-            Some(found) => Cause::Unexpected { found, expected },
-            None => Cause::End { expected },
+            END => Cause::End { expected },
+            found => Cause::Unexpected { found, expected },
         };
-        JsonError::boxed(self.at, what)
+        JsonError::boxed(self.at(), what)
     }
 
-    /// Steps over blanks and comments. Mostly there is one blank or none.
+    /// Steps over blanks and comments, and shows the byte behind them. Mostly there is one blank or none.
     #[inline(always)]
-    pub(super) fn skip_blanks(&mut self) -> Read<()> {
-        self.at += usize::from(self.peek() == Some(b' '));
-        match self.peek() {
-            Some(b' ' | b'\t' | b'\n' | b'\r' | b'/') => self.skip_more_blanks(),
-            _ => Ok(()),
+    pub(super) fn next(&mut self) -> Read<u8> {
+        if let [b' ', rest @ ..] = self.rest {
+            self.rest = rest;
         }
+        let byte = self.peek();
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'/') { self.next_behind_more() } else { Ok(byte) }
     }
 
     #[cold]
-    fn skip_more_blanks(&mut self) -> Read<()> {
+    fn next_behind_more(&mut self) -> Read<u8> {
         loop {
             match self.peek() {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                Some(b'/') => self.skip_comment()?,
-                _ => return Ok(()),
+                b' ' | b'\t' | b'\n' | b'\r' => self.step(1),
+                b'/' => self.skip_comment()?,
+                byte => return Ok(byte),
             }
         }
     }
 
     /// Steps over one comment, `/* … */` or `// …` up to and including the end of the line.
     fn skip_comment(&mut self) -> Read<()> {
-        let rest = &self.text[self.at..];
-        let length = match rest.get(1) {
-            Some(b'*') => memmem::find(&rest[2..], b"*/").map(|end| 2 + end + 2),
-            Some(b'/') => memchr(b'\n', rest).map(|end| end + 1),
+        let bytes = match self.rest {
+            [_, b'*', inside @ ..] => memmem::find(inside, b"*/").map(|end| 2 + end + 2),
+            [_, b'/', ..] => memchr(b'\n', self.rest).map(|end| end + 1),
             _ => return Err(self.unexpected("a value or a comment")),
         };
-        let at = self.at;
-        self.at += length.ok_or_else(|| JsonError::boxed(at, Cause::Unclosed { what: "comment" }))?;
+        self.step(bytes.ok_or_else(|| JsonError::boxed(self.at(), Cause::Unclosed { what: "comment" }))?);
         Ok(())
     }
 
-    /// Reads a value without parts.
-    pub(super) fn scalar(&mut self) -> Read<Scalar<'a>> {
-        match self.peek() {
-            Some(b'"' | b'\'') => self.string("a value").map(Scalar::String),
-            Some(b'-' | b'0'..=b'9') if !self.at_minus_infinity() => self.number(),
+    /// Reads the value without parts that begins with `first`, which stands here.
+    #[inline(always)]
+    pub(super) fn scalar(&mut self, first: u8) -> Read<Scalar<'a>> {
+        match first {
+            b'"' | b'\'' => {
+                self.step(1);
+                self.string(first).map(Scalar::String)
+            }
+            b'0'..=b'9' => self.number(),
             _ => self.word(),
         }
     }
 
-    /// Whether a minus sign and the word `Infinity` seem to follow.
-    fn at_minus_infinity(&self) -> bool {
-        matches!(self.text[self.at..], [b'-', b'i' | b'I', ..])
-    }
-
+    #[inline(always)]
     fn number(&mut self) -> Read<Scalar<'a>> {
-        let span = number::span(&self.text[self.at..]);
-        let scalar = number::scalar(span).ok_or_else(|| JsonError::boxed(self.at, Cause::Number))?;
-        self.at += span.len();
-        Ok(scalar)
+        let found = Number::leading(self.rest);
+        let (number, rest) = found.ok_or_else(|| JsonError::boxed(self.at(), Cause::Number))?;
+        self.rest = rest;
+        Ok(Scalar::Number(number))
     }
 
+    /// Reads a word, or a number with a sign.
     fn word(&mut self) -> Read<Scalar<'a>> {
-        let rest = &self.text[self.at..];
-        let known = |word: &[u8]| rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+        if self.peek() == b'-' && !matches!(self.rest, [_, b'i' | b'I', ..]) {
+            return self.number();
+        }
+        let known = |word: &[u8]| self.rest.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
         let (word, scalar) = WORDS.iter().find(|(word, _)| known(word)).ok_or_else(|| self.unexpected("a value"))?;
-        self.at += word.len();
-        Ok(scalar.clone())
+        self.step(word.len());
+        Ok(*scalar)
     }
 
-    /// Reads a string in either kind of quotes and checks its escape sequences.
-    #[inline]
-    pub(super) fn string(&mut self, expected: &'static str) -> Read<Text<'a>> {
-        let open = self.at;
-        let quote = match self.peek() {
-            Some(quote @ (b'"' | b'\'')) => quote,
-            _ => return Err(self.unexpected(expected)),
-        };
-        self.at += 1;
-        match plain_run(&self.text[self.at..], quote) {
-            Some(run) if self.text.get(self.at + run) == Some(&quote) => {
-                self.at += run + 1;
-                Ok(Text::new(&self.text[open + 1..self.at - 1], false))
+    /// Reads a string behind its opening `quote`, and checks its escape sequences.
+    #[inline(always)]
+    pub(super) fn string(&mut self, quote: u8) -> Read<Text<'a>> {
+        let run = run(self.rest, quote);
+        match self.rest.split_at_checked(run.bytes) {
+            Some((text, [end, rest @ ..])) if *end == quote => {
+                self.rest = rest;
+                Ok(if run.is_plain && quote == b'"' { Text::Plain(text) } else { Text::Special(text) })
             }
-            _ => self.escaped_string(open, quote),
+            _ => self.escaped_string(quote),
         }
     }
 
-    /// Goes on with a string that opened at `open` and is not plain up to its end.
-    fn escaped_string(&mut self, open: usize, quote: u8) -> Read<Text<'a>> {
-        let mut escaped = false;
+    /// The same for a string that has escape sequences, or no end.
+    #[inline(never)]
+    fn escaped_string(&mut self, quote: u8) -> Read<Text<'a>> {
+        let start = self.at();
         loop {
-            let Some(run) = plain_run(&self.text[self.at..], quote) else {
-                return Err(JsonError::boxed(open, Cause::Unclosed { what: "string" }));
-            };
-            self.at += run;
-            if self.eat(quote) {
-                return Ok(Text::new(&self.text[open + 1..self.at - 1], escaped));
+            self.step(run(self.rest, quote).bytes);
+            match self.peek() {
+                END => return Err(JsonError::boxed(start - 1, Cause::Unclosed { what: "string" })),
+                b'\\' => self.escape()?,
+                _ => break,
             }
-            escaped = true;
-            self.escape()?;
         }
+        let inside = self.since(start);
+        self.step(1);
+        Ok(Text::Escaped(inside))
     }
 
     /// Steps over one escape sequence.
     fn escape(&mut self) -> Read<()> {
-        let length = match self.text[self.at..] {
+        let bytes = match self.rest {
             [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
-            [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(u8::is_ascii_hexdigit) => 6,
-            _ => return Err(JsonError::boxed(self.at, Cause::Escape)),
+            [_, b'u', a, b, c, d, ..] if [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit()) => 6,
+            _ => return Err(JsonError::boxed(self.at(), Cause::Escape)),
         };
-        self.at += length;
+        self.step(bytes);
         Ok(())
     }
 }

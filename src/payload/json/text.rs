@@ -4,27 +4,33 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// The inside of a string whose escape sequences the scanner has checked.
+/// The bytes between the quotes of a string, whose escape sequences the scanner has checked.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::payload) struct Text<'a> {
-    raw: &'a [u8],
-    escaped: bool,
+pub(in crate::payload) enum Text<'a> {
+    /// They are the string, and are written as they are.
+    Plain(&'a [u8]),
+    /// They are the string; some of them need an escape sequence when they are written, or nobody has looked.
+    Special(&'a [u8]),
+    /// There are escape sequences among them.
+    Escaped(&'a [u8]),
 }
 
 impl<'a> Text<'a> {
-    /// `raw`: bytes between the quotes. `escaped`: whether there is an escape sequence among them.
-    pub(super) fn new(raw: &'a [u8], escaped: bool) -> Self {
-        Self { raw, escaped }
-    }
-
     /// The string itself; borrowed unless it had escape sequences.
     pub(super) fn decode(self) -> Cow<'a, [u8]> {
-        if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
+        match self {
+            Self::Plain(text) | Self::Special(text) => Cow::Borrowed(text),
+            Self::Escaped(raw) => Cow::Owned(unescape(raw)),
+        }
     }
 
     /// Whether the string, taken as a member name, is `key`.
-    pub(super) fn is_key(&self, key: &[u8]) -> bool {
-        if self.escaped { *self.decode_key() == *key } else { self.raw == key }
+    #[inline]
+    pub(in crate::payload) fn is_key(self, key: &[u8]) -> bool {
+        match self {
+            Self::Plain(text) | Self::Special(text) => text == key,
+            Self::Escaped(_) => *self.decode_key() == *key,
+        }
     }
 
     /// The string as a member name, which ends at its first NUL (`\u0000`).

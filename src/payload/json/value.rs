@@ -26,16 +26,6 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// A string value.
-    pub fn string(text: impl Into<Cow<'a, [u8]>>) -> Self {
-        Self::String(text.into())
-    }
-
-    /// An integer value.
-    pub fn integer(number: u64) -> Self {
-        Self::Integer(Cow::Owned(number.to_string().into_bytes()))
-    }
-
     /// What kind of value this is, for error messages: `null`, `boolean`, `number`, `string`, `array`, `object`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -152,18 +142,11 @@ impl<'a> Object<'a> {
     }
 
     /// Sets member `key`: in its place if it exists, else at the end.
-    pub fn set(&mut self, key: impl Into<Cow<'a, [u8]>>, value: Value<'a>) {
-        let key = key.into();
+    fn set(&mut self, key: Cow<'a, [u8]>, value: Value<'a>) {
         match self.members.iter_mut().find(|(name, _)| *name == key) {
             Some((_, old)) => *old = value,
             None => self.members.push((key, value)),
         }
-    }
-
-    /// Takes member `key` out; the others keep their order.
-    pub fn remove(&mut self, key: &[u8]) -> Option<Value<'a>> {
-        let at = self.members.iter().position(|(name, _)| **name == *key)?;
-        Some(self.members.remove(at).1)
     }
 
     /// Adds a member while parsing. A name may occur twice until [`settle`](Self::settle).

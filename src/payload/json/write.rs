@@ -1,7 +1,6 @@
 //! Serialisation, byte for byte the form that peers and scripts have always seen: `{ "k": v, "l": [ 1, 2 ] }`.
 
-use std::ops::Range;
-
+use super::chunk::Chunk;
 use super::value::{Object, Value};
 
 /// Appends `value` to `out`: one line, members in order, `/` as `\/`, control characters escaped, bytes above
@@ -14,7 +13,7 @@ pub fn write(value: &Value<'_>, out: &mut Vec<u8>) {
         Value::Integer(text) | Value::Float(text) => out.extend_from_slice(text),
         Value::String(text) => write_string(text, out),
         Value::Array(items) => array(items, out),
-        Value::Object(members) => write_object_noting(members, out, |_, _| ()),
+        Value::Object(members) => object(members, out),
     }
 }
 
@@ -29,37 +28,67 @@ fn array(items: &[Value<'_>], out: &mut Vec<u8>) {
     out.extend_from_slice(b" ]");
 }
 
-/// Writes an object and tells `note` the name of each member and where in `out` its value stands.
-pub(in crate::payload) fn write_object_noting(
-    object: &Object<'_>,
-    out: &mut Vec<u8>,
-    mut note: impl FnMut(&[u8], Range<usize>),
-) {
+fn object(object: &Object<'_>, out: &mut Vec<u8>) {
     out.push(b'{');
     let mut before: &[u8] = b" ";
     for (key, value) in object.iter() {
         out.extend_from_slice(before);
         write_string(key, out);
         out.extend_from_slice(b": ");
-        let start = out.len();
         write(value, out);
-        note(key, start..out.len());
         before = b", ";
     }
     out.extend_from_slice(b" }");
 }
 
 /// Appends `text` to `out` as a JSON string with its quotes.
+#[inline]
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    write_open(text, out);
     out.push(b'"');
-    let mut rest = text;
-    while let Some(plain) = rest.iter().position(|&byte| needs_escape(byte)) {
-        out.extend_from_slice(&rest[..plain]);
-        write_escape(rest[plain], out);
-        rest = &rest[plain + 1..];
+}
+
+/// [`write_string`] without the closing quote.
+#[inline]
+pub(super) fn write_open(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let plain = plain_run(text);
+    out.extend_from_slice(&text[..plain]);
+    if plain < text.len() {
+        write_rest(&text[plain..], out);
     }
-    out.extend_from_slice(rest);
-    out.push(b'"');
+}
+
+/// Goes on with a text from a byte that needs an escape sequence.
+#[inline(never)]
+fn write_rest(mut text: &[u8], out: &mut Vec<u8>) {
+    while let [byte, rest @ ..] = text {
+        write_escape(*byte, out);
+        let plain = plain_run(rest);
+        out.extend_from_slice(&rest[..plain]);
+        text = &rest[plain..];
+    }
+}
+
+/// Bytes before the first that needs an escape sequence, all of them if there is none.
+#[inline]
+pub(super) fn plain_run(text: &[u8]) -> usize {
+    let found = |chunk: &[u8; Chunk::BYTES]| {
+        let chunk = Chunk::new(chunk);
+        (chunk.less(0x20) | chunk.equal(b'"') | chunk.equal(b'\\') | chunk.equal(b'/')).first()
+    };
+    let Some(last) = text.last_chunk() else {
+        return text.iter().position(|&byte| needs_escape(byte)).unwrap_or(text.len());
+    };
+    let mut seen = 0;
+    // The last eight bytes are looked at together, even if some of them have been seen.
+    while let Some(chunk) = text.get(seen..).and_then(<[u8]>::first_chunk) {
+        if let Some(at) = found(chunk) {
+            return seen + at;
+        }
+        seen += Chunk::BYTES;
+    }
+    found(last).map_or(text.len(), |at| text.len() - Chunk::BYTES + at)
 }
 
 fn needs_escape(byte: u8) -> bool {

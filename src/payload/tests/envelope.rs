@@ -64,7 +64,8 @@ fn the_msg_id_reported_is_the_one_in_the_body() {
     for (body, expected) in rows {
         let sealed = sealed(body);
         let expected_id = expected.map(|id| id.as_bytes().to_vec());
-        assert_eq!(sealed.msg_id, expected_id, "{body}");
+        let id = sealed.correlation().map(|id| id.into_owned());
+        assert_eq!(id, expected_id.clone().map_err(|found| PayloadError::MsgIdNotText { found }), "{body}");
         let read_back = crate::payload::top_level_string(&sealed.text, b"Msg-ID").unwrap();
         assert_eq!(read_back.map(|id| id.into_owned()), expected_id.ok(), "{body}: as the manager reads a reply");
     }

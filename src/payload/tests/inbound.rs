@@ -25,7 +25,7 @@ fn edits_of_an_incoming_message() {
     ];
     for (body, expected) in rows {
         let value = inbound(body.as_bytes(), &ORIGIN).unwrap();
-        assert_eq!(shown(value.to_bytes()), shown(expected), "{body}");
+        assert_eq!(shown(value.text()), shown(expected), "{body}");
     }
 }
 
@@ -33,7 +33,7 @@ fn edits_of_an_incoming_message() {
 fn a_server_id_of_any_length_is_fine() {
     let body = format!("{{\"Server-ID\":\"{}\"}}", "x".repeat(1 << 20));
     let value = inbound(body.as_bytes(), &ORIGIN).unwrap();
-    let address = value.get(b"Server-ID").and_then(|value| value.as_string()).unwrap();
+    let address = value.get(b"Server-ID").unwrap();
     assert_eq!(address.len(), b"consumer://3/".len() + (1 << 20));
 }
 
@@ -44,7 +44,8 @@ fn bodies_that_are_no_object_are_refused() {
     }
     for (body, kind) in [(b"[1]".as_slice(), "array"), (b"1.5", "number"), (b"\"x\"", "string"), (b"false", "boolean")]
     {
-        assert_eq!(inbound(body, &ORIGIN), Err(PayloadError::NotAnObject { found: kind }), "{}", shown(body));
+        let error = inbound(body, &ORIGIN).unwrap_err();
+        assert_eq!(error, PayloadError::NotAnObject { found: kind }, "{}", shown(body));
     }
 }
 

@@ -238,14 +238,3 @@ fn flags_are_read_from_any_type() {
         assert_eq!(Value::parse(text).unwrap().to_int(), *expected, "{}", shown(text));
     }
 }
-
-#[test]
-fn objects_are_edited_in_place() {
-    let mut value = Value::parse(b"{\"a\":1,\"b\":2,\"c\":3}").unwrap();
-    let Value::Object(object) = &mut value else { panic!("object") };
-    object.set(b"b".as_slice(), Value::string(b"/".as_slice()));
-    object.set(b"d".as_slice(), Value::integer(u64::MAX));
-    assert_eq!(object.remove(b"a").map(|value| value.to_int()), Some(1));
-    assert_eq!(object.remove(b"a"), None);
-    assert_eq!(shown(value.to_bytes()), r#"{ \"b\": \"\\/\", \"c\": 3, \"d\": 18446744073709551615 }"#);
-}

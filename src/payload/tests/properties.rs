@@ -3,8 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::shown;
 use crate::payload::encode::{ENCODED_BYTES, encode};
-use crate::payload::json::Value;
+use crate::payload::json::{Value, write_string};
 use crate::payload::path::{count, find, find_count, find_text, render};
 use crate::payload::{Envelope, Origin, envelope, event, headers, inbound, top_level_string};
 
@@ -133,20 +134,101 @@ fn by_one_pass(body: &[u8], key: &[u8]) -> Option<Option<Vec<u8>>> {
 }
 
 /// Pushes a body through everything that bodies go through.
+const FIELDS: Envelope<'_> = Envelope { app_name: b"n/1", app_version: b"v", node: b"k", msg_id: b"m" };
+const ORIGIN: Origin<'_> = Origin { zone: b"z/1", broker_id: 1, received_unix: 1 };
+
+/// The members of an object, as a tree has them, each value written.
+fn members(body: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let tree = Value::parse(body).ok()?;
+    Some(tree.as_object()?.iter().map(|(name, value)| (name.to_vec(), value.to_bytes())).collect())
+}
+
+fn quoted(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_string(text, &mut out);
+    out
+}
+
+/// The member's value, added as `null` at the end if there is none.
+fn value<'m>(members: &'m mut Vec<(Vec<u8>, Vec<u8>)>, name: &[u8]) -> &'m mut Vec<u8> {
+    let at = members.iter().position(|(known, _)| known == name).unwrap_or(members.len());
+    if at == members.len() {
+        members.push((name.to_vec(), b"null".to_vec()));
+    }
+    &mut members[at].1
+}
+
+fn written(members: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let members: Vec<_> =
+        members.iter().map(|(name, value)| [b" ", &quoted(name)[..], b": ", &value[..]].concat()).collect();
+    [b"{", &members.join(&b","[..])[..], b" }"].concat()
+}
+
+/// What [`envelope`] and [`Splice`](crate::payload::Splice) do, told step by step.
+fn sealed_slowly(body: &[u8]) -> Option<Vec<u8>> {
+    let mut members = members(body)?;
+    let fields: [(&[u8], &[u8]); 5] = [
+        (b"App-Name", FIELDS.app_name),
+        (b"App-Version", FIELDS.app_version),
+        (b"Node", FIELDS.node),
+        (b"Msg-ID", FIELDS.msg_id),
+        (b"Server-ID", b"server"),
+    ];
+    for (name, text) in fields {
+        let value = value(&mut members, name);
+        if value == b"null" {
+            *value = quoted(text);
+        }
+    }
+    Some(written(&members))
+}
+
+/// What [`inbound`] does, told step by step.
+fn received_slowly(body: &[u8]) -> Option<Vec<u8>> {
+    let address = Value::parse(body).ok()?.get(b"Server-ID").and_then(render).map(|text| text.into_owned());
+    let mut members = members(body)?;
+    *value(&mut members, b"AMQP-Broker-Zone") = quoted(ORIGIN.zone);
+    *value(&mut members, b"AMQP-Received") = ORIGIN.received_unix.to_string().into_bytes();
+    if let Some(address) = address {
+        members.retain(|(name, _)| name != b"Server-ID");
+        if !address.is_empty() {
+            members.push((b"Server-ID".to_vec(), quoted(&[b"consumer://1/", &address[..]].concat())));
+        }
+    }
+    Some(written(&members))
+}
+
+/// One pass gives the bytes that a tree gives, and each member is found in them.
+fn agree_on_edits(body: &[u8]) {
+    let sealed = envelope(body, &FIELDS).ok().map(|sealed| {
+        let mut wire = Vec::new();
+        sealed.splice.apply(&sealed.text, b"server", &mut wire).unwrap();
+        wire
+    });
+    assert_eq!(sealed, sealed_slowly(body), "{}", shown(body));
+    let received = inbound(body, &ORIGIN).ok();
+    assert_eq!(received.as_ref().map(|received| received.text().to_vec()), received_slowly(body), "{}", shown(body));
+    if let Some(received) = received {
+        let tree = Value::parse(received.text()).unwrap();
+        for (name, value) in tree.as_object().unwrap().iter() {
+            assert_eq!(received.get(name), render(value), "{}", shown(body));
+        }
+    }
+}
+
 fn use_everything(body: &[u8]) {
-    let fields = Envelope { app_name: b"n", app_version: b"v", node: b"k", msg_id: b"m" };
-    if let Ok(sealed) = envelope(body, &fields) {
+    agree_on_edits(body);
+    if let Ok(sealed) = envelope(body, &FIELDS) {
         let mut wire = Vec::new();
         sealed.splice.apply(&sealed.text, b"server", &mut wire).unwrap();
         let id = top_level_string(&wire, b"Msg-ID").unwrap();
-        assert_eq!(id.map(|id| id.into_owned()), sealed.msg_id.ok(), "the reply is recognised");
+        assert_eq!(id, sealed.correlation().ok(), "the reply is recognised");
         let server = top_level_string(&wire, b"Server-ID").unwrap();
         assert!(server.is_some() || !Value::parse(&wire).unwrap().get(b"Server-ID").unwrap().is_null());
     }
-    if let Ok(value) = inbound(body, &Origin { zone: b"z", broker_id: 1, received_unix: 1 }) {
+    if let Ok(value) = inbound(body, &ORIGIN) {
         let keys = event::EventKeys { key: event::EventKey::Own(b"a"), subkey: event::EventKey::Global(b"Msg-ID") };
         assert_eq!(event::candidates(&value, keys).count(), 5);
-        find(&value, body, b'%').and_then(render);
     }
     assert!(headers::pairs(body).count() <= body.len());
 }
@@ -209,6 +291,15 @@ proptest! {
             }
             Err(error) => prop_assert_eq!(&body[..], b"null", "{}", error),
         }
+    }
+
+    #[test]
+    fn objects_of_any_size_are_edited_alike(names in vec(0_usize..400, 0..300), value in key()) {
+        let members: Vec<_> =
+            names.iter().map(|name| [b"'k", name.to_string().as_bytes(), b"':", &value[..]].concat()).collect();
+        let body = bracketed(b"{", members, b"", b"}");
+        agree_on_edits(&body);
+        agree_on_edits(&[b"{'in':", &body[..], b",\"Node\":null,'in':", &body[..], b"}"].concat());
     }
 
     #[test]
