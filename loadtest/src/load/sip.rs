@@ -18,8 +18,6 @@ use nix::sys::time::TimeSpec;
 use super::sequence::{Numbers, number};
 use crate::error::{Context, Result};
 
-/// A request without an answer for so long will not get one. Longer than any wait of the modules' own.
-const PATIENCE: Duration = Duration::from_secs(4);
 /// Receive buffer: in the open loop answers may come in bursts.
 const BUFFER_BYTES: usize = 4 << 20;
 
@@ -43,6 +41,8 @@ pub struct Load {
     pub pace: Pace,
     /// For how long they are sent.
     pub duration: Duration,
+    /// After so long without any answer none will come any more.
+    pub patience: Duration,
     /// Number of the first one; 0 for a warm-up, else [`FIRST`](super::FIRST).
     pub first: u64,
     /// The answer's header `X-Answer` must be the request's number.
@@ -152,10 +152,10 @@ impl<'a> Generator<'a> {
                     self.send(Instant::now())?;
                 }
             }
-            if now >= end && (self.all_answered() || now >= self.last_answer.max(end) + PATIENCE) {
+            if now >= end && self.is_over(end, now) {
                 return Ok(());
             }
-            self.wait(if now < end { end - now } else { PATIENCE })?;
+            self.wait(if now < end { end - now } else { self.load.patience })?;
         }
     }
 
@@ -171,15 +171,16 @@ impl<'a> Generator<'a> {
             }
             self.receive_all()?;
             let now = Instant::now();
-            if due >= end && (self.all_answered() || now >= self.last_answer.max(end) + PATIENCE) {
+            if due >= end && self.is_over(end, now) {
                 return Ok(());
             }
-            self.wait(if due < end { due.saturating_duration_since(now) } else { PATIENCE })?;
+            self.wait(if due < end { due.saturating_duration_since(now) } else { self.load.patience })?;
         }
     }
 
-    fn all_answered(&self) -> bool {
-        self.free == self.outstanding.len() as u64
+    /// Nothing more will come: all are answered, or patience has ended.
+    fn is_over(&self, end: Instant, now: Instant) -> bool {
+        self.free == self.outstanding.len() as u64 || now >= self.last_answer.max(end) + self.load.patience
     }
 
     /// Sends the next request; its latency counts from `since`.

@@ -14,6 +14,9 @@ pub const PUBLISHED: &str = "load";
 /// A server that starts answers and has its connections after so long, or will not.
 const READY: Duration = Duration::from_secs(20);
 
+/// A request without an answer for so long will not get one. Longer than any wait of the modules' own.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 /// What all measurements share.
 #[derive(Debug)]
 pub struct Lab {
@@ -63,6 +66,7 @@ impl Server {
             case,
             pace: Pace::Closed(1),
             duration: Duration::from_millis(1),
+            patience: PATIENCE,
             first: 0,
             answered_with_number: false,
         };
@@ -81,8 +85,13 @@ impl Server {
         duration: Duration,
         answered_with_number: bool,
     ) -> Result<Tally> {
+        rig::load::run(&Load { answered_with_number, ..self.requests(case, pace, duration) })
+    }
+
+    /// SIP requests, as a description.
+    pub fn requests(&self, case: &'static str, pace: Pace, duration: Duration) -> Load {
         let port = self.kamailio.sip_port();
-        rig::load::run(&Load { port, case, pace, duration, first: FIRST, answered_with_number })
+        Load { port, case, pace, duration, patience: PATIENCE, first: FIRST, answered_with_number: false }
     }
 
     /// What each process is for. Some are made only after the server has started.

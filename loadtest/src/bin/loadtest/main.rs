@@ -3,7 +3,7 @@
 //!
 //! Environment: `RUNS` how often each is measured (default 5), `SECONDS` for how long (default 2), `WORKLOADS` parts of
 //! the names of workloads with commas between (default: all), `SUBJECTS` the same of subjects. Prints ratios; `result.json` and `report.html` go to the
-//! folder `loadtest` in the target folder.
+//! folder `loadtest` in the target folder, or to `FOLDER`.
 //!
 //! | file | holds |
 //! |---|---|
@@ -58,7 +58,8 @@ fn compare() -> Result<()> {
     let lab = Lab::open(Duration::from_secs_f64(seconds))?;
     let cells = schedule.work(&lab);
     let report = report::Report::new(cells, runs, seconds, began.elapsed());
-    report.write(&target()?.join("loadtest"))
+    let folder = std::env::var_os("FOLDER").map_or_else(|| Ok(target()?.join("loadtest")), |path| Ok(path.into()))?;
+    report.write(&folder)
 }
 
 /// A setting from the environment; empty is the same as not set.

@@ -50,6 +50,8 @@ pub struct Run {
     pub manager_own_kib: Option<u64>,
     /// Wake-ups per second by kind of process, where they were counted.
     pub wake_ups: BTreeMap<&'static str, f64>,
+    /// Of a workload of several kinds: operations per second of each.
+    pub parts: BTreeMap<&'static str, f64>,
     /// For the plot; nanoseconds.
     #[serde(skip)]
     pub latency: Option<Histogram<u64>>,

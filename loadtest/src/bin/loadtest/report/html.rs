@@ -33,6 +33,9 @@ const KINDS: [(&str, &str); 8] = [
     ("broker", "#e3d5b8"),
 ];
 
+/// Lightness of the parts of a rate.
+const SHADES: [&str; 3] = ["#1f4e79", "#4f9bd9", "#2f8f83"];
+
 /// Points with a plot of their latency.
 const PLOTTED: [&str; 6] =
     ["publish/16", "publish-open/2000", "publish-open/6000", "query/8", "query/16/5ms", "query-open/1000"];
@@ -188,16 +191,28 @@ fn rates(cells: &[&Cell]) -> Vec<Group> {
     let mut groups = Vec::new();
     for cell in cells {
         let summary = Summary::of(cell);
+        let parts = match summary.parts.len() {
+            0 => vec![(summary.rate.median, cell.subject.color())],
+            _ => summary.parts.values().copied().zip(SHADES).collect(),
+        };
         let bar = Bar {
             label: cell.subject.name().into(),
-            parts: vec![(summary.rate.median, cell.subject.color())],
-            spread: Some((summary.rate.min, summary.rate.max)),
-            text: short(summary.rate.median),
+            parts,
+            spread: summary.parts.is_empty().then_some((summary.rate.min, summary.rate.max)),
+            text: parts_text(&summary),
             warning: warning(&summary),
         };
         push(&mut groups, &cell.point.title, bar);
     }
     groups
+}
+
+/// The rate, or those of its parts.
+fn parts_text(summary: &Summary) -> String {
+    if summary.parts.is_empty() {
+        return short(summary.rate.median);
+    }
+    summary.parts.iter().map(|(kind, rate)| format!("{kind} {}", short(*rate))).collect::<Vec<_>>().join(", ")
 }
 
 fn processor(cells: &[&Cell]) -> Vec<Group> {
@@ -279,21 +294,24 @@ fn idle(report: &Report, page: &mut String) {
 }
 
 fn every_number(report: &Report, page: &mut String) {
-    page.push_str("<h2>All numbers</h2>\n<table><thead><tr>");
+    page.push_str("<h2>All numbers</h2>\n<table class=\"dense\"><thead><tr>");
     for (n, name) in table::COLUMNS.iter().enumerate() {
-        let class = if n < 2 || n + 1 == table::COLUMNS.len() { "" } else { " class=\"number\"" };
-        let _ = write!(page, "<th{class}>{name}</th>");
+        let _ = write!(page, "<th{}>{name}</th>", column(n));
     }
     page.push_str("</tr></thead><tbody>\n");
     for cell in &report.cells {
         page.push_str("<tr>");
         for (n, field) in table::row(report, cell).iter().enumerate() {
-            let class = if n < 2 || n + 1 == table::COLUMNS.len() { "" } else { " class=\"number\"" };
-            let _ = write!(page, "<td{class}>{}</td>", escape(field));
+            let _ = write!(page, "<td{}>{}</td>", column(n), escape(field));
         }
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody></table>\n");
+}
+
+/// Numbers stand to the right.
+fn column(n: usize) -> &'static str {
+    if table::TEXTS.contains(&n) { "" } else { " class=\"number\"" }
 }
 
 fn method(report: &Report, page: &mut String) {

@@ -72,18 +72,18 @@ impl Report {
     }
 
     /// The better plain client at a point.
-    fn plain(&self, point: &str) -> Option<Summary> {
-        let plain = [Subject::Amqprs, Subject::Lapin].map(|subject| self.summary(point, subject));
-        plain.into_iter().flatten().max_by(|one, other| one.rate.median.total_cmp(&other.rate.median))
+    fn plain(&self, point: &str) -> Option<(Subject, Summary)> {
+        let plain = [Subject::Amqprs, Subject::Lapin].map(|subject| Some((subject, self.summary(point, subject)?)));
+        plain.into_iter().flatten().max_by(|(_, one), (_, other)| one.rate.median.total_cmp(&other.rate.median))
     }
 
     /// The rate that is possible without the module at a point.
     fn ceiling_of(&self, point: &str) -> Option<f64> {
         let ceiling = match point.split_once('/')? {
             ("publish", _) => self.summary(point, Subject::SipOnly),
-            ("loop", _) => self.plain("loop/1"),
+            ("loop", _) => self.plain("loop/1").map(|(_, summary)| summary),
             ("query", rest) if rest.ends_with("5ms") => None,
-            ("query" | "consume", _) => self.plain(point.trim_end_matches("/fields")),
+            ("query" | "consume", _) => self.plain(point.trim_end_matches("/fields")).map(|(_, summary)| summary),
             _ => None,
         };
         ceiling.map(|summary| summary.rate.median).filter(|rate| *rate > 0.0)

@@ -49,6 +49,8 @@ pub struct Summary {
     pub generator_us: f64,
     /// Largest resident memory of our manager, KiB.
     pub manager_kib: Option<u64>,
+    /// Medians of the parts of a workload of several kinds.
+    pub parts: BTreeMap<&'static str, f64>,
     /// Runs that are no result.
     pub bad_runs: usize,
     /// Sums over all runs: lost, duplicated, failed, wrong, without reply, died.
@@ -75,6 +77,11 @@ impl Summary {
             broker_us: median(&|run| run.broker_us),
             generator_us: median(&|run| run.generator_us),
             manager_kib: cell.runs.iter().filter_map(|run| run.manager_kib).max(),
+            parts: cell.runs.first().map_or_else(BTreeMap::new, |run| {
+                let part =
+                    |kind: &&'static str| (*kind, median(&|run| run.parts.get(kind).copied().unwrap_or_default()));
+                run.parts.keys().map(part).collect()
+            }),
             bad_runs: cell.runs.iter().filter(|run| !run.is_result()).count(),
             faults: faults(cell),
         }

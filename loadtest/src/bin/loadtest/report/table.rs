@@ -7,7 +7,7 @@ use crate::schedule::Cell;
 use crate::subject::Subject;
 
 /// Names of the fields of [`row`].
-pub const COLUMNS: [&str; 9] = [
+pub const COLUMNS: [&str; 10] = [
     "workload",
     "subject",
     "per second (min–max)",
@@ -16,14 +16,18 @@ pub const COLUMNS: [&str; 9] = [
     "p99 us",
     "Kamailio us",
     "broker us",
+    "generator us",
     "faults",
 ];
+
+/// Those of them that are texts.
+pub const TEXTS: [usize; 4] = [0, 1, 6, 9];
 
 /// Targets, then one line per cell.
 pub fn markdown(report: &Report) -> String {
     let mut text = String::from("| what | against | measured | target | | note |\n|---|---|---|---|---|---|\n");
     // Writing to a String cannot fail, here and below.
-    for target in &report.targets {
+    for target in report.targets.iter().filter(|target| target.value.is_some()) {
         let (value, bound, verdict) = (target.value_text(), target.bound.text(target.unit), target.verdict());
         let _ = writeln!(
             text,
@@ -54,6 +58,7 @@ pub fn row(report: &Report, cell: &Cell) -> [String; COLUMNS.len()] {
         latency(|latency| latency.p99),
         processor(&summary),
         format!("{:.1}", summary.broker_us),
+        format!("{:.1}", summary.generator_us),
         faults(&summary, cell.runs.len()),
     ]
 }

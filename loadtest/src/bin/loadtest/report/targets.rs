@@ -112,14 +112,14 @@ impl Look<'_> {
 
     /// Our rate in parts of the better plain client's at `ceiling`.
     fn against_ceiling(&self, what: &'static str, point: &str, ceiling: &str, bound: f64) -> Target {
-        let value = self.rate(point, Subject::Ours).zip(self.0.plain(ceiling).map(|summary| summary.rate.median));
+        let plain = self.0.plain(ceiling).map(|(subject, summary)| (subject, summary.rate.median));
         Target {
             what,
             against: CEILING,
-            value: value.map(|(ours, plain)| ours / plain),
+            value: self.rate(point, Subject::Ours).zip(plain).map(|(ours, (_, plain))| ours / plain),
             bound: Bound::AtLeast(bound),
             unit: "x",
-            note: String::new(),
+            note: plain.map_or(String::new(), |(subject, rate)| format!("{}: {rate:.0} per second", subject.name())),
         }
     }
 
@@ -177,7 +177,7 @@ impl Look<'_> {
         let latency = "query latency, 8 outstanding";
         let of = |subject| self.summary("query/8", subject).and_then(|summary| summary.latency_us);
         let (ours, c) = (of(Subject::Ours), of(Subject::CModule));
-        let plain = self.0.plain("query/8").and_then(|summary| summary.latency_us);
+        let plain = self.0.plain("query/8").and_then(|(_, summary)| summary.latency_us);
         let failed = self.summary("query/16", Subject::Ours).map(|summary| summary.faults.values().sum::<u64>() as f64);
         let target = |what, against, value, bound, unit, note| Target { what, against, value, bound, unit, note };
         vec![

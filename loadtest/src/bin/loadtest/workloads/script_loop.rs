@@ -1,8 +1,10 @@
 //! Publishes from a loop in the script, by one or more processes, timed until everything has arrived; beside it the plain
 //! clients, timed until everything is confirmed.
 
+use std::time::Duration;
+
 use rig::Result;
-use rig::load::{FIRST, Numbers, Pace, payload};
+use rig::load::{FIRST, Load, Numbers, Pace, payload};
 
 use super::{Point, Workload, compare, needed, until_arrived};
 use crate::PAYLOAD_BYTES;
@@ -11,19 +13,27 @@ use crate::measure::{Meter, Run};
 use crate::plain::{self, Library};
 use crate::subject::Subject;
 
-/// Publishes per SIP request. Their numbers are the request's with three more digits, 100 to 999.
-const PER_REQUEST: u64 = 900;
+/// Numbers of publishes are those of their request with four more digits, from these on.
+const FIRST_OF_REQUEST: u64 = 1000;
+/// The longest loops take some seconds where eight share a slow broker.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The workload.
 pub struct ScriptLoop;
 
+/// Publishes per SIP request: enough that the requests do not count, few enough that the last one ends soon.
+fn per_request(subject: Subject) -> u64 {
+    if subject == Subject::Rabbitmq { 200 } else { 3000 }
+}
+
 fn routes(subject: Subject) -> String {
+    let end = FIRST_OF_REQUEST + per_request(subject);
     let publish = subject.publish(PUBLISHED, PUBLISHED, &payload("$hdr(X-Seq)$var(i)", PAYLOAD_BYTES));
     format!(
         "request_route {{\n\
-             $var(i) = 100;\n\
-             $var(end) = 1000;\n\
-             if ($hdr(X-Case) == \"once\") {{ $var(end) = 101; }}\n\
+             $var(i) = {FIRST_OF_REQUEST};\n\
+             $var(end) = {end};\n\
+             if ($hdr(X-Case) == \"once\") {{ $var(end) = {FIRST_OF_REQUEST} + 1; }}\n\
              $var(done) = 0;\n\
              while ($var(i) < $var(end)) {{\n\
                  if ({publish}) {{ $var(done) = $var(done) + 1; }}\n\
@@ -74,26 +84,28 @@ impl Workload for ScriptLoop {
         match subject {
             Subject::Amqprs => plain(lab, Library::Amqprs),
             Subject::Lapin => plain(lab, Library::Lapin),
-            _ => script(lab, needed(server)?, point),
+            _ => script(lab, subject, needed(server)?, point),
         }
     }
 }
 
-fn script(lab: &Lab, server: &Server, point: &Point) -> Result<Run> {
+fn script(lab: &Lab, subject: Subject, server: &Server, point: &Point) -> Result<Run> {
     let meter = Meter::start(lab, Some(server))?;
     let began = meter.began;
-    let tally = server.load("loop", Pace::Closed(point.load), lab.duration, false)?;
+    let requests = server.requests("loop", Pace::Closed(point.load), lab.duration);
+    let tally = rig::load::run(&Load { patience: PATIENCE, ..requests })?;
     let arrived = until_arrived(lab, tally.done)?;
     let mut run = meter.stop(tally.done);
     run.sip(&tally);
     // That of the loop, not of a publish.
     (run.latency, run.latency_us) = (None, None);
     run.set_rate(tally.done, arrived.unwrap_or(tally.last_good) - began);
-    run.failed += tally.good.distinct() * PER_REQUEST - tally.done;
+    run.failed += tally.good.distinct() * per_request(subject) - tally.done;
     let mut accepted = Numbers::default();
     for request in FIRST..FIRST + tally.sent {
         if tally.good.contains(request) {
-            accepted.add_range(request * 1000 + 100..request * 1000 + 100 + PER_REQUEST);
+            let from = request * 10_000 + FIRST_OF_REQUEST;
+            accepted.add_range(from..from + per_request(subject));
         }
     }
     compare(lab, &accepted, &mut run)?;
