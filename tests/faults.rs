@@ -444,6 +444,9 @@ fn an_alarm_of_the_broker_holds_messages_back_and_loses_none() {
     until_stat(&kamailio, "refused_full", 50);
     let held = wait_until(PATIENCE, || !common::complaints(&kamailio).is_empty());
     assert!(held, "blocked publishing is logged\n{}", tail(&kamailio));
+    let status = || kamailio.rpc(&["kazoo.status"]).unwrap();
+    let is_shown = |text: &str| text.contains("primary_zone: blocked") && text.contains("state: stalled");
+    assert!(wait_until(PATIENCE, || is_shown(&status())), "{}", status());
     broker.ctl(&["set_vm_memory_high_watermark", "absolute", "1GB"]).unwrap();
     let confirmed = stat(&kamailio, "confirmed");
     until_stat(&kamailio, "confirmed", confirmed + 500);

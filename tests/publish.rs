@@ -627,6 +627,7 @@ fn a_loop_of_100_000_is_accepted_and_arrives_in_order() {
 fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_may() {
     const REQUESTS: usize = 200;
     let broker = broker();
+    let _sink = sink(&broker, "patience", "loop", "#");
     let mut kamailio = start("patience", &broker, |builder| {
         builder.modparam_int("amqp_command_ring_kb", 16).modparam_int("amqp_publish_wait_ms", 1_000).children(1)
     });
@@ -646,6 +647,14 @@ fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_ma
     let (longest, all) = (waits.iter().max().unwrap(), waits.iter().sum::<Duration>());
     println!("{} of {REQUESTS} refused; waited {all:?} in all, {longest:?} at most", waits.len());
     assert!(waits.len() > REQUESTS / 3, "{} refused", waits.len());
+    let rings = kamailio.rpc(&["kazoo.rings"]).unwrap();
+    let full = rings.split('}').filter(|ring| ring.contains("ring: command") && ring.contains("size: 16384"));
+    let level = |ring: &str, name: &str| {
+        let value = ring.split_once(name).and_then(|(_, rest)| rest.split_whitespace().next()?.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {ring}"))
+    };
+    let levels: Vec<_> = full.map(|ring| (level(ring, "used: "), level(ring, "peak: "))).collect();
+    assert!(levels.iter().any(|(used, peak)| *used > 15_000 && peak >= used), "{rings}");
     assert!(*longest < Duration::from_millis(500) && all < Duration::from_secs(2), "{longest:?}, {all:?}");
 
     kamailio.signal(manager, Signal::SIGCONT).unwrap();

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use common::{PATIENCE, broker, complaints_in, kamailio, number, sip, stat, still_well, tail, until_connected};
 use kazoo::config::{Kind, PARAMS};
-use rig::{Builder, Kamailio, Sink, wait_until};
+use rig::{Builder, Kamailio, Signal, Sink, wait_until};
 
 /// Lines of the module, at any level that is shown at a start.
 fn own_errors(log: &str) -> Vec<String> {
@@ -509,4 +509,36 @@ fn stop_leaves_nothing_behind() {
     let closed = || broker.log()[before..].to_string();
     assert!(wait_until(PATIENCE, || closed().contains("closing AMQP connection")), "{}", closed());
     assert!(!closed().contains("client unexpectedly closed TCP connection"), "{}", closed());
+}
+
+fn is_alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn whichever_process_ends_first_the_others_follow_without_a_crash() {
+    let broker = broker();
+    // The main process leaves its other children behind when it is killed, as it always does.
+    let cases = [
+        ("supervisor", Signal::SIGKILL, true),
+        ("supervisor", Signal::SIGTERM, true),
+        ("consumer", Signal::SIGTERM, true),
+        ("main process", Signal::SIGKILL, false),
+    ];
+    for (victim, signal, all_end) in cases {
+        let mut kamailio = kamailio("order").broker(&broker).start().unwrap();
+        until_connected(&kamailio, 1);
+        let pids = |title| kamailio.processes_titled(title).unwrap().iter().map(|p| p.pid).collect::<Vec<_>>();
+        let ours = [pids("supervisor"), common::managers(&kamailio)].concat();
+        let all: Vec<i32> = kamailio.processes().unwrap().iter().map(|process| process.pid).collect();
+        let pid = if victim == "main process" { kamailio.pid() } else { pids(victim)[0] };
+        kamailio.signal(pid, signal).unwrap();
+        let expected = if all_end { &all } else { &ours };
+        let ended = wait_until(PATIENCE, || !expected.iter().any(|pid| is_alive(*pid)));
+        assert!(ended, "{signal} to the {victim}: some go on\n{}", tail(&kamailio));
+        let crashed = |line: &String| !line.contains("signal 9") && !line.contains("signal 15");
+        let crashes: Vec<_> = kamailio.log_lines("exited by a signal").into_iter().filter(crashed).collect();
+        assert_eq!((crashes, kamailio.log_lines("panicked")), (vec![], vec![]), "{signal} to the {victim}");
+        assert!(!kamailio.is_running());
+    }
 }
