@@ -49,8 +49,8 @@ soak: module
 # machine. Less of it: make loadtest RUNS=1 SECONDS=1 WORKLOADS=publish/,loop SUBJECTS=ours,plain
 loadtest: module
 	@$(CARGO) build --quiet --release --package kazoo-loadtest --bin loadtest
-	@RUNS=$(RUNS) SECONDS=$(SECONDS) WORKLOADS="$(WORKLOADS)" SUBJECTS="$(SUBJECTS)" KAZOO_MODULE=$(MODULE) \
-	  $(TARGET)/release/loadtest
+	@RUNS=$(RUNS) SECONDS=$(SECONDS) WORKLOADS="$(WORKLOADS)" SUBJECTS="$(SUBJECTS)" PARAMS="$(PARAMS)" \
+	  BEFORE="$(BEFORE)" KAZOO_MODULE=$(MODULE) $(TARGET)/release/loadtest
 
 test: unit loom fuzz-short e2e
 

@@ -1,6 +1,7 @@
 //! The place of all measurements: one broker, and a Kamailio with one subject at a time.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rig::load::{FIRST, Load, Pace, Tally};
@@ -24,14 +25,18 @@ pub struct Lab {
     pub broker: Broker,
     /// How long each measurement takes.
     pub duration: Duration,
+    /// Parameters of our module that differ from the defaults.
+    pub params: Vec<(String, i64)>,
+    /// Another build of our module, to be measured too.
+    pub before: Option<PathBuf>,
 }
 
 impl Lab {
     /// Starts the broker.
-    pub fn open(duration: Duration) -> Result<Self> {
+    pub fn open(duration: Duration, params: Vec<(String, i64)>, before: Option<PathBuf>) -> Result<Self> {
         let broker = Broker::start()?;
         broker.declare_queue(&Queue::new(PUBLISHED).bind(&Exchange::topic(PUBLISHED), PUBLISHED))?;
-        Ok(Self { broker, duration })
+        Ok(Self { broker, duration, params, before })
     }
 }
 

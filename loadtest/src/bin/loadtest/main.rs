@@ -2,7 +2,8 @@
 //! times, on one broker.
 //!
 //! Environment: `RUNS` how often each is measured (default 5), `SECONDS` for how long (default 2), `WORKLOADS` parts of
-//! the names of workloads with commas between (default: all), `SUBJECTS` the same of subjects. Prints ratios; `result.json` and `report.html` go to the
+//! the names of workloads with commas between (default: all), `SUBJECTS` the same of subjects, `PARAMS` numbers for parameters of
+//! our module (`amqp_prefetch=100,amqp_sip_wait_ms=100`), `BEFORE` another `kazoo.so` of ours, measured too. Prints ratios; `result.json` and `report.html` go to the
 //! folder `loadtest` in the target folder, or to `FOLDER`.
 //!
 //! | file | holds |
@@ -53,11 +54,14 @@ fn compare() -> Result<()> {
     let runs = setting("RUNS", 5_usize)?;
     let seconds = setting("SECONDS", 2.0_f64)?;
     let wanted = std::env::var("WORKLOADS").unwrap_or_default();
-    let schedule = Schedule::new(&wanted, &std::env::var("SUBJECTS").unwrap_or_default(), runs)?;
+    let before = std::env::var("BEFORE").ok().filter(|path| !path.is_empty()).map(PathBuf::from);
+    let schedule = Schedule::new(&wanted, &std::env::var("SUBJECTS").unwrap_or_default(), before.is_some(), runs)?;
+    let params = params(&std::env::var("PARAMS").unwrap_or_default())?;
     raise_descriptor_limit();
-    let lab = Lab::open(Duration::from_secs_f64(seconds))?;
+    let lab = Lab::open(Duration::from_secs_f64(seconds), params, before)?;
     let cells = schedule.work(&lab);
-    let report = report::Report::new(cells, runs, seconds, began.elapsed());
+    let conditions = report::Conditions { runs, seconds, params: lab.params.clone(), took: began.elapsed() };
+    let report = report::Report::new(cells, conditions);
     let folder = std::env::var_os("FOLDER").map_or_else(|| Ok(target()?.join("loadtest")), |path| Ok(path.into()))?;
     report.write(&folder)
 }
@@ -68,6 +72,16 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> Result<T> {
         Ok(text) if !text.is_empty() => text.parse().map_err(|_| Error::new(format!("{name}={text} is no number"))),
         _ => Ok(default),
     }
+}
+
+/// `name=number` with commas between.
+fn params(list: &str) -> Result<Vec<(String, i64)>> {
+    let parts = list.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let pair = |part: &str| {
+        let (name, number) = part.split_once('=')?;
+        Some((name.trim().to_owned(), number.trim().parse().ok()?))
+    };
+    parts.map(|part| pair(part).ok_or_else(|| Error::new(format!("PARAMS: {part} is no name=number")))).collect()
 }
 
 /// As many descriptors as allowed: the C module takes one per query for two seconds.

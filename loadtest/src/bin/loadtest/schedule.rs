@@ -29,6 +29,7 @@ pub struct Schedule {
     workloads: Vec<Box<dyn Workload>>,
     wanted: Parts,
     subjects: Parts,
+    has_before: bool,
     rounds: usize,
 }
 
@@ -47,10 +48,11 @@ impl Parts {
 }
 
 impl Schedule {
-    /// The workloads whose points' names contain one of the `wanted`, by the `subjects`, so often.
-    pub fn new(wanted: &str, subjects: &str, rounds: usize) -> Result<Self> {
+    /// The workloads whose points' names contain one of the `wanted`, by the `subjects`, so often. `has_before`: there is
+    /// another build of our module.
+    pub fn new(wanted: &str, subjects: &str, has_before: bool, rounds: usize) -> Result<Self> {
         let (wanted, subjects) = (Parts::of(wanted), Parts::of(subjects));
-        let schedule = Self { workloads: workloads::all(), wanted, subjects, rounds };
+        let schedule = Self { workloads: workloads::all(), wanted, subjects, has_before, rounds };
         if schedule.turns(0) == 0 {
             let points = schedule.workloads.iter().flat_map(|workload| workload.points());
             let names: Vec<String> = points.map(|point| point.key).collect();
@@ -81,8 +83,8 @@ impl Schedule {
     /// What the subject has to do of a workload.
     fn points(&self, workload: &dyn Workload, subject: Subject) -> Vec<Point> {
         let mut points = workload.points();
-        points.retain(|point| self.wanted.want(&point.key) && workload.subjects(point).contains(&subject));
-        points.retain(|_| self.subjects.want(subject.name()));
+        points.retain(|point| self.wanted.want(&point.key) && workload.subjects(point).contains(&subject.role()));
+        points.retain(|_| self.subjects.want(subject.name()) && (self.has_before || subject != Subject::Before));
         points
     }
 

@@ -13,6 +13,8 @@ use crate::lab::Lab;
 pub enum Subject {
     /// The module under test.
     Ours,
+    /// Another build of it, to see what a change has done.
+    Before,
     /// `kazoo.so` of the distribution.
     CModule,
     /// `rabbitmq.so` of the distribution.
@@ -27,12 +29,19 @@ pub enum Subject {
 
 impl Subject {
     /// All of them, in the order of their turns.
-    pub const ALL: [Self; 6] = [Self::Ours, Self::CModule, Self::Rabbitmq, Self::SipOnly, Self::Amqprs, Self::Lapin];
+    pub const ALL: [Self; 7] =
+        [Self::Ours, Self::Before, Self::CModule, Self::Rabbitmq, Self::SipOnly, Self::Amqprs, Self::Lapin];
+
+    /// Whose workloads it does.
+    pub fn role(self) -> Self {
+        if self == Self::Before { Self::Ours } else { self }
+    }
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Before => "before",
             Self::CModule => "C module",
             Self::Rabbitmq => "rabbitmq.so",
             Self::SipOnly => "SIP without AMQP",
@@ -45,6 +54,7 @@ impl Subject {
     pub fn color(self) -> &'static str {
         match self {
             Self::Ours => "#1f4e79",
+            Self::Before => "#7fa3c7",
             Self::CModule => "#d97f2e",
             Self::Rabbitmq => "#a9a9a9",
             Self::SipOnly => "#6d6d6d",
@@ -57,6 +67,7 @@ impl Subject {
     pub fn dashes(self) -> &'static str {
         match self {
             Self::Ours => "none",
+            Self::Before => "10 2",
             Self::CModule => "8 3",
             Self::Rabbitmq => "3 3",
             Self::SipOnly => "1 3",
@@ -77,7 +88,11 @@ impl Subject {
         };
         let builder = Kamailio::builder().debug(1).memory(256, 16).line("max_while_loops=1000000");
         Ok(match self {
-            Self::Ours => kazoo(builder),
+            Self::Ours => lab.params.iter().fold(kazoo(builder), |builder, (name, n)| builder.modparam_int(name, *n)),
+            Self::Before => {
+                let module = lab.before.clone().ok_or_else(|| Error::new("BEFORE names no module"))?;
+                kazoo(builder.module(module))
+            }
             Self::CModule => kazoo(builder.module(c_module()?)),
             Self::Rabbitmq => {
                 let url = format!("modparam(\"rabbitmq\", \"url\", \"{}/%2F\")", lab.broker.url());

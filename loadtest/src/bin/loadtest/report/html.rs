@@ -73,12 +73,17 @@ fn head(report: &Report, page: &mut String) {
          <p class=\"small\">{}. {} runs of {} s each, subjects in turns; {all} measurements in {} min, {bad} of them no \
          result because something was lost, failed or died.</p>\n<p class=\"small\">{}</p>\n",
         escape(&report.machine.date),
-        report.runs,
-        report.seconds,
-        report.took.as_secs().div_ceil(60),
+        report.conditions.runs,
+        report.conditions.seconds,
+        report.conditions.took.as_secs().div_ceil(60),
         escape(&report.machine.text()),
     );
-    legend(Subject::ALL.map(|subject| (subject.name(), subject.color())).into_iter(), page);
+    if !report.conditions.params.is_empty() {
+        let _ = writeln!(page, "<p>Ours runs with {}.</p>", escape(&report.conditions.params_text()));
+    }
+    let took_part = |subject: &Subject| report.cells.iter().any(|cell| cell.subject == *subject);
+    let subjects = Subject::ALL.into_iter().filter(took_part);
+    legend(subjects.map(|subject| (subject.name(), subject.color())), page);
 }
 
 fn legend(entries: impl Iterator<Item = (&'static str, &'static str)>, page: &mut String) {
@@ -123,7 +128,7 @@ fn ceilings(report: &Report, page: &mut String) {
     let mut groups: Vec<Group> = Vec::new();
     for cell in &report.cells {
         let Some(ceiling) = report.ceiling_of(&cell.point.key) else { continue };
-        if !matches!(cell.subject, Subject::Ours | Subject::CModule | Subject::Rabbitmq) {
+        if !matches!(cell.subject, Subject::Ours | Subject::Before | Subject::CModule | Subject::Rabbitmq) {
             continue;
         }
         let summary = Summary::of(cell);
@@ -330,7 +335,7 @@ fn method(report: &Report, page: &mut String) {
          what the kernel accounts to each process, divided by the operations that were done rightly. Plain clients are \
          single-threaded programs with the library's usual calls, 2000 unconfirmed publishes, prefetch 500, one \
          acknowledgement for what is ready.</p>\n",
-        report.runs,
+        report.conditions.runs,
         crate::PAYLOAD_BYTES,
     );
 }

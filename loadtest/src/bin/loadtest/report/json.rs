@@ -10,9 +10,10 @@ use crate::schedule::Cell;
 /// The whole result.
 pub fn text(report: &Report) -> Result<String> {
     let value = json!({
-        "runs": report.runs,
-        "seconds": report.seconds,
-        "took_seconds": report.took.as_secs(),
+        "runs": report.conditions.runs,
+        "seconds": report.conditions.seconds,
+        "params": report.conditions.params_text(),
+        "took_seconds": report.conditions.took.as_secs(),
         "machine": report.machine,
         "targets": report.targets.iter().map(target).collect::<Vec<Value>>(),
         "cells": report.cells.iter().map(cell).collect::<Vec<Value>>(),

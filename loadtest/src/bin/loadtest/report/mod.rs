@@ -31,20 +31,38 @@ use machine::Machine;
 pub use summary::Summary;
 use targets::Target;
 
+/// How it was measured.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// How often everything.
+    pub runs: usize,
+    /// For how long each time.
+    pub seconds: f64,
+    /// Parameters of our module that differ from the defaults.
+    pub params: Vec<(String, i64)>,
+    /// How long all of it took.
+    pub took: Duration,
+}
+
+impl Conditions {
+    /// The parameters as they are written in a configuration, or an empty text.
+    fn params_text(&self) -> String {
+        self.params.iter().map(|(name, number)| format!("{name} {number}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// Everything that was measured.
 pub struct Report {
     cells: Vec<Cell>,
-    runs: usize,
-    seconds: f64,
-    took: Duration,
+    conditions: Conditions,
     machine: Machine,
     targets: Vec<Target>,
 }
 
 impl Report {
-    /// Of these cells; each was measured `runs` times for `seconds`, all of it took `took`.
-    pub fn new(cells: Vec<Cell>, runs: usize, seconds: f64, took: Duration) -> Self {
-        let mut report = Self { cells, runs, seconds, took, machine: Machine::look(), targets: Vec::new() };
+    /// Of these cells.
+    pub fn new(cells: Vec<Cell>, conditions: Conditions) -> Self {
+        let mut report = Self { cells, conditions, machine: Machine::look(), targets: Vec::new() };
         report.targets = targets::all(&report);
         report
     }
@@ -61,7 +79,7 @@ impl Report {
         write("result.md", table::markdown(self))?;
         println!("{}", table::markdown(self));
         let count: usize = self.cells.iter().map(|cell| cell.runs.len()).sum();
-        println!("{count} measurements in {} s: {}/report.html", self.took.as_secs(), folder.display());
+        println!("{count} measurements in {} s: {}/report.html", self.conditions.took.as_secs(), folder.display());
         Ok(())
     }
 
