@@ -168,7 +168,7 @@ fn chapter(report: &Report, key: &str, title: &str, page: &mut String) {
         page.push_str(
             "<h3>Rate</h3>\n<p class=\"small\">Median; the thin line goes from the slowest run to the fastest.</p>\n",
         );
-        page.push_str(&plots::bars(title, &format!("{} per second", plural(cells[0].unit)), &rates(&cells), f64::MAX));
+        page.push_str(&plots::bars(title, &rate_unit(&cells), &rates(&cells), f64::MAX));
     }
     let groups = processor(&cells);
     if !groups.is_empty() {
@@ -182,6 +182,13 @@ fn chapter(report: &Report, key: &str, title: &str, page: &mut String) {
         page.push_str(&plots::bars(title, &format!("us per {}", cells[0].unit), &groups, longest(&cells)));
     }
     latencies(&cells, page);
+}
+
+/// What stands at the axis of rates: the operations, or their kinds in the order of the parts.
+fn rate_unit(cells: &[&Cell]) -> String {
+    let kinds: Vec<&str> = cells.iter().take(1).flat_map(|cell| Summary::of(cell).parts.into_keys()).collect();
+    let what = if kinds.is_empty() { plural(cells[0].unit) } else { kinds.join(" + ") };
+    format!("{what} per second")
 }
 
 fn plural(unit: &str) -> String {
@@ -217,7 +224,7 @@ fn parts_text(summary: &Summary) -> String {
     if summary.parts.is_empty() {
         return short(summary.rate.median);
     }
-    summary.parts.iter().map(|(kind, rate)| format!("{kind} {}", short(*rate))).collect::<Vec<_>>().join(", ")
+    summary.parts.values().map(|rate| short(*rate)).collect::<Vec<_>>().join(" + ")
 }
 
 fn processor(cells: &[&Cell]) -> Vec<Group> {
