@@ -203,7 +203,7 @@ impl Channel {
         }
         let mut args = BasicPublishArguments::new(message.exchange, message.routing_key);
         args.mandatory(message.mandatory);
-        at_once(self.inner.basic_publish(properties.finish(), message.body, args))
+        at_once(self.inner.basic_publish(properties, message.body, args))
     }
 
     /// Limits the messages that the broker hands out unacknowledged.

@@ -17,12 +17,12 @@ use super::log::Log;
 use super::outbox::{RecordId, Window};
 use super::queries::{Outcomes, Pending, Queries};
 use super::refusals::{Reason, Refusals, Refused};
-use super::session::PublishChannel;
+use super::session::{Opened, PublishChannel};
 use crate::bus::command::{Body, Command};
 use crate::bus::counters::Counter;
 use crate::bus::reply::Outcome;
 use crate::bus::suspended::Ticket;
-use crate::bus::{ManagerPort, Shared};
+use crate::bus::{ManagerPort, Shared, ShortStr};
 use crate::config::Config;
 use crate::payload::headers;
 use crate::throttle::Throttle;
@@ -73,7 +73,7 @@ pub struct Publisher {
     refusal_lines: Throttle,
     returned_lines: Throttle,
     damage: Throttle,
-    message_id: String,
+    message_ids: MessageIds,
 }
 
 /// The parts of the manager that publishing works with.
@@ -93,8 +93,8 @@ pub struct Around<'m> {
 }
 
 impl Publisher {
-    /// For `processes` command rings.
-    pub fn new(config: &'static Config, log: Log, processes: usize) -> Self {
+    /// For `processes` command rings. `boot`: the random number of this start of the server.
+    pub fn new(config: &'static Config, log: Log, boot: u64, processes: usize) -> Self {
         Self {
             config,
             log,
@@ -110,7 +110,7 @@ impl Publisher {
             refusal_lines: Throttle::default(),
             returned_lines: Throttle::default(),
             damage: Throttle::default(),
-            message_id: String::new(),
+            message_ids: MessageIds::new(boot, processes),
         }
     }
 
@@ -280,13 +280,17 @@ impl Publisher {
     /// Sends the next record of one ring; `None` if it has none.
     fn send_one(&mut self, around: &mut Around<'_>, process_no: usize) -> Option<Step> {
         let (id, start) = self.next_record(around.port, process_no)?;
-        let record = around.port.processes[process_no].commands.read_at(start);
-        let decision = match record.ok().and_then(|r| Command::decode(r.bytes)) {
-            Some(command) => self.decide(around.links, around.now_ns, &command),
-            None => Decision::Damaged,
+        let Around { port, links, queries, now_ns, .. } = &mut *around;
+        let record = port.processes[process_no].commands.read_at(start);
+        let Some(command) = record.ok().and_then(|r| Command::decode(r.bytes)) else {
+            self.damaged(port, process_no, Some(id));
+            return Some(Step::Moved);
         };
-        match decision {
-            Decision::Send(broker) => return Some(self.transmit(around, process_no, (id, start), broker)),
+        match self.decide(links, *now_ns, &command) {
+            Decision::Send { broker, exchange, routing_key } => {
+                let sending = Sending { process_no, id, start, command: &command, exchange, routing_key };
+                return Some(self.transmit(port, links.at(broker)?, queries, &sending, (broker, *now_ns)));
+            }
             Decision::Wait => return Some(Step::Blocked),
             Decision::Refuse(why) => self.refuse(around, process_no, id, &why),
             Decision::NoBroker(ticket) => {
@@ -298,7 +302,6 @@ impl Publisher {
                 around.port.row.inc(Counter::Expired);
                 self.settle(process_no, id);
             }
-            Decision::Damaged => self.damaged(around.port, process_no, Some(id)),
         }
         Some(Step::Moved)
     }
@@ -319,7 +322,7 @@ impl Publisher {
     }
 
     /// What to do with a command, without doing it.
-    fn decide(&self, links: &mut Links, now_ns: u64, command: &Command<'_>) -> Decision {
+    fn decide<'c>(&self, links: &mut Links, now_ns: u64, command: &Command<'c>) -> Decision<'c> {
         if command.query.is_some_and(|q| q.deadline_ns <= now_ns) {
             return Decision::Expired;
         }
@@ -347,41 +350,34 @@ impl Publisher {
         {
             return Decision::Refuse(why.clone());
         }
-        if str::from_utf8(command.exchange.as_bytes()).is_err()
-            || str::from_utf8(command.routing_key.as_bytes()).is_err()
-        {
+        let text = |name: ShortStr<'c>| str::from_utf8(name.as_bytes()).ok();
+        let (Some(exchange), Some(routing_key)) = (text(command.exchange), text(command.routing_key)) else {
             return Decision::Refuse(Reason::not_utf8());
-        }
+        };
         let publish = links.at(broker).and_then(|o| o.publish.as_ref());
         let room = publish.is_some_and(|p| p.in_flight.len() < self.window());
-        if room { Decision::Send(broker) } else { Decision::Wait }
+        if room { Decision::Send { broker, exchange, routing_key } } else { Decision::Wait }
     }
 
-    /// Hands one record to its broker.
+    /// Hands one record to its broker, which is up.
     fn transmit(
         &mut self,
-        around: &mut Around<'_>,
-        process_no: usize,
-        (id, start): (RecordId, u64),
-        broker: usize,
+        port: &ManagerPort,
+        opened: &mut Opened,
+        queries: &mut Queries,
+        sending: &Sending<'_, '_>,
+        (broker, now_ns): (usize, u64),
     ) -> Step {
-        let Around { port, links, queries, now_ns, .. } = around;
-        let Some(opened) = links.at(broker) else { return Step::Blocked };
+        let Sending { process_no, id, start, command, exchange, routing_key } = *sending;
         let Some(publish) = opened.publish.as_mut() else { return Step::Blocked };
-        let record = port.processes[process_no].commands.read_at(start);
-        let command = record.ok().and_then(|r| Command::decode(r.bytes));
-        let shared = port.shared;
-        let ready = command.and_then(|c| wire_body(shared, &c, &opened.server_id).map(|body| (c, body)));
-        let Some((command, body)) = ready else {
+        let Some(body) = wire_body(port.shared, command, &opened.server_id) else {
             self.damaged(port, process_no, Some(id));
             return Step::Moved;
         };
-        message_id(&mut self.message_id, shared.boot(), process_no, command.sequence);
         let message = Publish {
-            // `decide` has checked both.
-            exchange: str::from_utf8(command.exchange.as_bytes()).unwrap_or_default(),
-            routing_key: str::from_utf8(command.routing_key.as_bytes()).unwrap_or_default(),
-            message_id: &self.message_id,
+            exchange,
+            routing_key,
+            message_id: self.message_ids.of(process_no, command.sequence),
             persistent: self.config.persistent,
             mandatory: self.config.mandatory,
             headers: header_pairs(command.headers),
@@ -392,7 +388,7 @@ impl Publisher {
             return if publish.channel.is_open() { Step::Broken(broker) } else { Step::Blocked };
         }
         if publish.in_flight.is_empty() {
-            publish.progress_ns = *now_ns;
+            publish.progress_ns = now_ns;
         }
         publish.in_flight.push((process_no, id));
         if let Some(query) = command.query {
@@ -411,15 +407,20 @@ impl Publisher {
             return;
         };
         publish.progress_ns = around.now_ns;
-        let mut settled = Vec::new();
-        publish.in_flight.confirm(confirm.tag, confirm.multiple, |item| settled.push(item));
-        self.probing = self.probing.saturating_sub(settled.len());
         if confirm.ack {
-            around.port.row.add(Counter::Confirmed, settled.len() as u64);
-            settled.into_iter().for_each(|(process_no, id)| self.settle(process_no, id));
+            let mut settled = 0;
+            publish.in_flight.confirm(confirm.tag, confirm.multiple, |(process_no, id)| {
+                settled += 1;
+                self.settle(process_no, id);
+            });
+            self.probing = self.probing.saturating_sub(settled);
+            around.port.row.add(Counter::Confirmed, settled as u64);
             return;
         }
-        for (process_no, id) in settled {
+        let mut refused = Vec::new();
+        publish.in_flight.confirm(confirm.tag, confirm.multiple, |item| refused.push(item));
+        self.probing = self.probing.saturating_sub(refused.len());
+        for (process_no, id) in refused {
             around.port.row.inc(Counter::Nacked);
             let Some(nacks) = self.windows[process_no].nacked(id) else { continue };
             if nacks >= MAX_NACKS {
@@ -446,8 +447,8 @@ impl Publisher {
             Pending { process_no, sequence, deadline_ns, record: id, session: 0, ticket }
         });
         let (exchange, routing_key) = (command.exchange.as_bytes(), command.routing_key.as_bytes());
-        message_id(&mut self.message_id, around.port.shared.boot(), process_no, command.sequence);
-        let refused = Refused { process_no, message_id: &self.message_id, exchange, routing_key, reason: why };
+        let message_id = self.message_ids.of(process_no, command.sequence);
+        let refused = Refused { process_no, message_id, exchange, routing_key, reason: why };
         self.refusals.push(self.config, &refused, around.now_ns);
         if let Some(more) = self.refusal_lines.pass() {
             self.log.error(format_args!(
@@ -514,14 +515,29 @@ impl Publisher {
 
 /// What to do with a command.
 #[derive(Debug)]
-enum Decision {
-    Send(usize),
+enum Decision<'c> {
+    /// To broker `broker`, under names that the client library takes.
+    Send {
+        broker: usize,
+        exchange: &'c str,
+        routing_key: &'c str,
+    },
     Wait,
     Refuse(Reason),
     /// An asynchronous query that no broker can take.
     NoBroker(Ticket),
     Expired,
-    Damaged,
+}
+
+/// A record on its way to a broker.
+struct Sending<'s, 'c> {
+    process_no: usize,
+    id: RecordId,
+    /// Where it lies in its ring.
+    start: u64,
+    command: &'s Command<'c>,
+    exchange: &'c str,
+    routing_key: &'c str,
 }
 
 /// Most bytes that `Server-ID` adds to a body.
@@ -585,14 +601,29 @@ fn wire_body(shared: &Shared, command: &Command<'_>, server_id: &str) -> Option<
     Some(body)
 }
 
-/// `message_id`: the same however often the message is sent, different for every other message of this server.
-fn message_id(out: &mut String, boot: u64, process_no: usize, sequence: u64) {
-    out.clear();
-    // Writing to a string cannot fail.
-    let _ = write!(out, "{boot:016x}-{process_no}-{sequence}");
+/// The `message_id` of each message: the same however often it is sent, different for every other message of this server.
+#[derive(Debug)]
+struct MessageIds {
+    /// By process: what all of its messages have in common.
+    starts: Vec<String>,
+    text: String,
 }
 
-/// The process in what [`message_id`] made; 0 if it is none of ours.
+impl MessageIds {
+    fn new(boot: u64, processes: usize) -> Self {
+        Self { starts: (0..processes).map(|number| format!("{boot:016x}-{number}-")).collect(), text: String::new() }
+    }
+
+    fn of(&mut self, process_no: usize, sequence: u64) -> &str {
+        self.text.clear();
+        self.text.push_str(&self.starts[process_no]);
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{sequence}");
+        &self.text
+    }
+}
+
+/// The process in what [`MessageIds`] made; 0 if it is none of ours.
 fn process_of(message_id: &str) -> usize {
     message_id.split('-').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
@@ -624,9 +655,8 @@ mod unit_tests {
 
     #[test]
     fn a_message_id_is_stable_and_unique() {
-        let mut id = String::new();
-        message_id(&mut id, 0xabc, 7, 12);
-        assert_eq!(id, "0000000000000abc-7-12");
-        assert_eq!((process_of(&id), process_of("")), (7, 0));
+        let mut ids = MessageIds::new(0xabc, 8);
+        assert_eq!(ids.of(7, 12), "0000000000000abc-7-12");
+        assert_eq!((process_of(ids.of(7, 12)), process_of("")), (7, 0));
     }
 }

@@ -53,6 +53,10 @@ const IDLE_SLEEP: Duration = Duration::from_secs(1);
 /// How often the periodic work is done while the loop is busy.
 const TICK_NS: u64 = 10_000_000;
 
+/// How often each kind of work has its turn before the client library has: what it does for the messages of one turn, system
+/// calls above all, it does once for those of all rounds.
+const ROUNDS: usize = 8;
+
 /// Longest that publishes wait for the subscriptions of a new connection to be declared.
 const DECLARE_WAIT_NS: u64 = 2_000_000_000;
 
@@ -106,7 +110,7 @@ impl Manager {
             config,
             log,
             links: Links::new(setup.clone(), log, board, was_up),
-            publisher: Publisher::new(config, log, processes),
+            publisher: Publisher::new(config, log, port.shared.boot(), processes),
             queries: Queries::default(),
             outcomes: Outcomes { replies: Replies::new(processes), resumes },
             subscriptions: Subscriptions::new(setup.clone(), log, board),
@@ -126,7 +130,7 @@ impl Manager {
         })
     }
 
-    /// One turn: state changes, then ACK, SEND, CONSUME. Sleeps if none of them had anything to do.
+    /// One turn: state changes, then rounds of ACK, SEND, CONSUME. Sleeps if there was nothing to do.
     pub async fn turn(&mut self) {
         let now = now_ns();
         self.port.shared.beat(now);
@@ -135,9 +139,7 @@ impl Manager {
             self.next_tick_ns = now + TICK_NS;
             self.tick(now);
         }
-        moved += self.ack_turn();
-        moved += self.send_turn(now);
-        moved += self.consume_turn(now);
+        moved += self.rounds(now);
         if moved == 0 {
             self.sleep(now).await;
         } else {
@@ -145,6 +147,23 @@ impl Manager {
             // The client library's reader and writer run now.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// ACK, SEND, CONSUME, again and again while there is something to do, [`ROUNDS`] times at most.
+    fn rounds(&mut self, now_ns: u64) -> usize {
+        let mut moved = 0;
+        for _ in 0..ROUNDS {
+            let before = moved;
+            moved += self.ack_turn();
+            moved += self.send_turn(now_ns);
+            moved += self.consume_turn(now_ns);
+            if moved == before {
+                break;
+            }
+        }
+        self.publisher.release(&mut self.port);
+        self.flush_acks();
+        moved
     }
 
     /// From now on: send what was accepted, hand out nothing more.
@@ -165,6 +184,7 @@ impl Manager {
     /// Closes all connections; a second at most.
     pub async fn close(&mut self) {
         while self.ack_turn() > 0 {}
+        self.flush_acks();
         let sessions: Vec<u64> = self.links.up().map(|(_, o)| o.session).collect();
         let taken: Vec<_> =
             sessions.into_iter().filter_map(|s| self.links.take(s, "the server stops", u64::MAX / 2)).collect();
@@ -195,16 +215,14 @@ impl Manager {
             }
         }
         self.port.row.add(Counter::Damaged, damaged);
-        self.flush_acks();
         moved
     }
 
-    /// SEND: commands to the broker; the ring space of what was confirmed is freed.
+    /// SEND: commands to the broker.
     fn send_turn(&mut self, now_ns: u64) -> usize {
         let limit = self.config.internal_loop_count as usize;
         let (publisher, mut around) = self.split(now_ns);
         let (sent, broken) = publisher.send(&mut around, limit);
-        publisher.release(around.port);
         if let Some(broker) = broken
             && let Some(session) = self.links.at(broker).map(|o| o.session)
         {
@@ -231,7 +249,6 @@ impl Manager {
             self.dispatch.unstick();
         }
         self.dispatch.ring(&mut self.port);
-        self.flush_acks();
         moved
     }
 
