@@ -28,14 +28,14 @@ use std::time::Duration;
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
 use amqprs::channel::{
     BasicAckArguments, BasicConsumeArguments, BasicGetArguments, BasicNackArguments, BasicPublishArguments,
-    BasicQosArguments, ConfirmSelectArguments, ExchangeBindArguments, ExchangeDeclareArguments, QueueBindArguments,
-    QueueDeclareArguments,
+    BasicQosArguments, ConfirmSelectArguments, ConsumerMessage, ExchangeBindArguments, ExchangeDeclareArguments,
+    QueueBindArguments, QueueDeclareArguments,
 };
 use amqprs::connection::OpenConnectionArguments;
-use amqprs::consumer::AsyncConsumer;
 use amqprs::tls::TlsAdaptor;
-use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, Deliver, FieldTable, FieldValue, Nack, Return};
+use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, FieldTable, FieldValue, Nack, Return};
 use async_trait::async_trait;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::inbox::{Confirm, Event, Inbox, Incoming, Returned};
 use super::tls::{ClientTls, hint};
@@ -251,10 +251,10 @@ impl Channel {
     ///
     /// What ends the consumer later is reported to `inbox`, after the caller knows that there is one.
     pub async fn consume(&self, queue: &str, source: Source, inbox: &Inbox) -> Result<(), String> {
-        let consumer = Intake { epoch: self.epoch, source, inbox: inbox.clone() };
         let exclusive = source == Source::Replies;
         let args = BasicConsumeArguments::new(queue, "").manual_ack(true).exclusive(exclusive).finish();
-        self.inner.basic_consume(consumer, args).await.map_err(|e| self.reason(&e))?;
+        let (_, messages) = self.inner.basic_consume_rx(args).await.map_err(|e| self.reason(&e))?;
+        tokio::spawn(Intake { epoch: self.epoch, source, inbox: inbox.clone() }.run(messages));
         if !self.is_open() || self.cancelled.load(Ordering::Relaxed) {
             // Already reported, to a loop that did not know of it.
             return Err("the broker ended the consumer at once".to_owned());
@@ -369,45 +369,47 @@ fn redeliveries(properties: &BasicProperties) -> u64 {
     }
 }
 
-/// Puts the messages of one consumer into the inbox, and says when there can be no more of them.
+/// Most messages that go into the inbox at once.
+const INTAKE: usize = 64;
+
+/// Puts the messages of one consumer into the inbox, and says when there can be no more of them. The library would run a
+/// task like this for a callback, and call it for every single message.
 struct Intake {
     epoch: u64,
     source: Source,
     inbox: Inbox,
 }
 
-impl Drop for Intake {
-    fn drop(&mut self) {
-        // The library lets go of it after the last message: when the broker has cancelled the consumer, or the channel ended.
+impl Intake {
+    /// Until the library lets go of the consumer, after its last message: the broker has cancelled it, or the channel ended.
+    async fn run(self, mut messages: UnboundedReceiver<ConsumerMessage>) {
+        let mut batch = Vec::with_capacity(INTAKE);
+        while messages.recv_many(&mut batch, INTAKE).await > 0 {
+            let received_unix = unix_seconds();
+            let incoming = batch.drain(..).filter_map(|message| self.incoming(message, received_unix));
+            match self.source {
+                Source::Replies => self.inbox.replies(incoming),
+                Source::Subscription => self.inbox.deliveries(incoming),
+            }
+        }
         if self.source == Source::Subscription {
             self.inbox.event(Event::Drained { epoch: self.epoch });
         }
     }
-}
 
-#[async_trait]
-impl AsyncConsumer for Intake {
-    async fn consume(
-        &mut self,
-        _: &amqprs::channel::Channel,
-        deliver: Deliver,
-        properties: BasicProperties,
-        content: Vec<u8>,
-    ) {
-        let message = Incoming {
+    /// The library promises that a message has all its parts.
+    fn incoming(&self, message: ConsumerMessage, received_unix: u64) -> Option<Incoming> {
+        let deliver = message.deliver?;
+        Some(Incoming {
             epoch: self.epoch,
             tag: deliver.delivery_tag(),
             redelivered: deliver.redelivered(),
-            redeliveries: redeliveries(&properties),
+            redeliveries: redeliveries(&message.basic_properties?),
             exchange: deliver.exchange().clone(),
             routing_key: deliver.routing_key().clone(),
-            body: content,
-            received_unix: unix_seconds(),
-        };
-        match self.source {
-            Source::Replies => self.inbox.reply(message),
-            Source::Subscription => self.inbox.delivery(message),
-        }
+            body: message.content?,
+            received_unix,
+        })
     }
 }
 

@@ -109,15 +109,15 @@ impl Inbox {
         self.notify.notify_one();
     }
 
-    /// A message of a subscription came.
-    pub fn delivery(&self, message: Incoming) {
-        self.state().deliveries.push_back(message);
+    /// Messages of a subscription came.
+    pub fn deliveries(&self, messages: impl IntoIterator<Item = Incoming>) {
+        self.state().deliveries.extend(messages);
         self.notify.notify_one();
     }
 
-    /// A message of a reply queue came.
-    pub fn reply(&self, message: Incoming) {
-        self.state().replies.push_back(message);
+    /// Messages of a reply queue came.
+    pub fn replies(&self, messages: impl IntoIterator<Item = Incoming>) {
+        self.state().replies.extend(messages);
         self.notify.notify_one();
     }
 
@@ -197,9 +197,7 @@ mod tests {
             body: Vec::new(),
             received_unix: 0,
         };
-        for (epoch, tag) in [(7, 1), (8, 1), (7, 2)] {
-            inbox.delivery(message(epoch, tag));
-        }
+        inbox.deliveries([(7, 1), (8, 1), (7, 2)].map(|(epoch, tag)| message(epoch, tag)));
         assert!(inbox.holds(7) && inbox.holds(8) && !inbox.holds(9));
         let taken: Vec<u64> = std::iter::from_fn(|| inbox.next_delivery()).take(2).map(|m| m.epoch).collect();
         assert_eq!((taken, inbox.holds(7), inbox.holds(8)), (vec![7, 8], true, false));

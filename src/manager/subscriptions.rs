@@ -8,7 +8,7 @@
 //! the old one is *retiring*: what came on it is handed out and acknowledged as ever, then it is closed. The same
 //! is done with the rest of a queue that ends with its connection, whose acknowledgements go nowhere then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::amqp::Channel;
@@ -92,8 +92,8 @@ pub struct Subscriptions {
     read: bool,
     /// By session and subscription.
     states: HashMap<(u64, usize), State>,
-    /// By epoch.
-    active: HashMap<u64, Active>,
+    /// By epoch. Looked up several times for each message, and there are few.
+    active: BTreeMap<u64, Active>,
     dirty: Vec<u64>,
     /// Where to show what is declared, with the record of each broker and subscription.
     board: Board,
@@ -111,7 +111,7 @@ impl Subscriptions {
             list: Vec::new(),
             read: false,
             states: HashMap::new(),
-            active: HashMap::new(),
+            active: BTreeMap::new(),
             dirty: Vec::new(),
             board,
             shown: HashMap::new(),

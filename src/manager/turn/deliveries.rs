@@ -123,39 +123,16 @@ impl Manager {
             self.port.row.inc(Counter::StaleDeliveries);
             return;
         };
-        let (index, broker) = (active.index, active.broker);
-        let Some(subscription) = self.subscriptions.get(index).cloned() else { return };
+        let (index, broker_id) = (active.index, self.config.brokers[active.broker].id);
+        let Some(subscription) = self.subscriptions.get(index) else { return };
         let ack_on_receipt = subscription.no_ack || !subscription.wait_for_consumer_ack;
         let (epoch, tag, redelivered) = (message.epoch, message.tag, message.redelivered);
         let origin = Origin { epoch, tag, ack_on_receipt, redelivered };
         let handle = AckHandle { subscription: index as u32, epoch, delivery_tag: tag };
-        let delivery = self.delivery(&subscription, broker, message, (!ack_on_receipt).then_some(handle));
+        let delivery = delivery(subscription, broker_id, message, (!ack_on_receipt).then_some(handle));
         let parcel = self.port.parcel(&delivery);
         if self.dispatch.hand(&mut self.port, consumer, parcel, origin, choice) {
             self.handed_out(origin);
-        }
-    }
-
-    /// What a consumer gets of a message.
-    pub(super) fn delivery(
-        &self,
-        subscription: &Subscription,
-        broker: usize,
-        message: Incoming,
-        ack: Option<AckHandle>,
-    ) -> Delivery {
-        let name = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
-        Delivery {
-            kind: DeliveryKind::Message,
-            ack,
-            redelivered: message.redelivered,
-            broker_id: self.config.brokers[broker].id,
-            received_unix: message.received_unix,
-            exchange: message.exchange.into_bytes(),
-            routing_key: message.routing_key.into_bytes(),
-            event_key: name(&subscription.event_key),
-            event_subkey: name(&subscription.event_subkey),
-            body: message.body,
         }
     }
 
@@ -190,6 +167,28 @@ impl Manager {
             message.routing_key,
             self.config.max_message_size
         ));
+    }
+}
+
+/// What a consumer gets of a message from broker `broker_id`.
+pub(super) fn delivery(
+    subscription: &Subscription,
+    broker_id: u32,
+    message: Incoming,
+    ack: Option<AckHandle>,
+) -> Delivery {
+    let name = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
+    Delivery {
+        kind: DeliveryKind::Message,
+        ack,
+        redelivered: message.redelivered,
+        broker_id,
+        received_unix: message.received_unix,
+        exchange: message.exchange.into_bytes(),
+        routing_key: message.routing_key.into_bytes(),
+        event_key: name(&subscription.event_key),
+        event_subkey: name(&subscription.event_subkey),
+        body: message.body,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Manager;
+use super::deliveries::delivery;
 use crate::bus::counters::Counter;
 use crate::manager::amqp::ChannelClose;
 use crate::manager::inbox::Event;
@@ -86,9 +87,9 @@ impl Manager {
             ));
         }
         for (index, message) in found.readable {
-            let Some(subscription) = self.subscriptions.get(index).cloned() else { continue };
-            let delivery = self.delivery(&subscription, broker, message, None);
-            self.local.push_back(delivery);
+            let Some(subscription) = self.subscriptions.get(index) else { continue };
+            let broker_id = self.config.brokers[broker].id;
+            self.local.push_back(delivery(subscription, broker_id, message, None));
         }
     }
 
