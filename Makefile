@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo faults soak loadtest test unit e2e loom fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
+.PHONY: all module packages headers install demo faults soak loadtest test unit e2e loom loom-mistakes miri fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
 
 all: module
 
@@ -61,9 +61,19 @@ unit: headers
 	$(CARGO) test --package kazoo --no-default-features --lib
 	$(CARGO) test --package kazoo-doc
 
-# Every ordering edge of the rings and wake-ups, model-checked.
+# Every ordering edge of the shared-memory parts, model-checked.
 loom: packages
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --package kazoo-shm --release --test loom
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom CARGO_PROFILE_RELEASE_LTO=off \
+	  $(CARGO) test --package kazoo-shm --release --test loom
+
+# Each of those edges weakened, one at a time: a model must fail. Minutes on a quiet machine.
+loom-mistakes: packages
+	CARGO_TARGET_DIR=$(TARGET) shm/tests/mistakes.sh
+
+# Raw memory, aliasing and data races of the same parts, interpreted. Needs a nightly compiler:
+# rustup component add --toolchain nightly miri rust-src
+miri:
+	CARGO_TARGET_DIR=$(TARGET)/miri cargo +nightly miri test --locked --package kazoo-shm --lib
 
 # Coverage-guided fuzzing of everything that reads what others wrote: ten minutes per target, or SECONDS=n.
 fuzz: packages
