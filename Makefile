@@ -121,7 +121,7 @@ versions: packages
 	kamailio-sys/check-versions.sh check --package kazoo
 
 bench: packages
-	$(CARGO) bench --package kazoo-shm
+	$(CARGO) bench --package kazoo-bench-rings
 	$(CARGO) bench --package kazoo --no-default-features --bench payload
 
 # Instructions of each hot path, against the recorded numbers.
