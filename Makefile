@@ -123,6 +123,7 @@ versions: packages
 bench: packages
 	$(CARGO) bench --package kazoo-bench-rings
 	$(CARGO) bench --package kazoo --no-default-features --bench payload
+	$(CARGO) run --release --package kazoo-bench-broker
 
 # Instructions of each hot path, against the recorded numbers.
 instructions: packages
