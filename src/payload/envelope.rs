@@ -9,9 +9,8 @@ use std::ops::Range;
 use super::error::PayloadError;
 use super::json::{Copier, kind_of, text_of, write_string};
 
-const MSG_ID: &[u8] = b"Msg-ID";
-/// The member that holds the address for a reply.
-pub(super) const SERVER_ID: &[u8] = b"Server-ID";
+/// The member that holds the address for a reply, as it is written.
+pub(super) const WRITTEN_SERVER_ID: &[u8] = b"\"Server-ID\"";
 
 /// Values of the fields that are added when the payload has none of its own (or `null`).
 #[derive(Debug, Clone, Copy)]
@@ -106,30 +105,43 @@ impl Splice {
 ///
 /// Errors if `body` is not a JSON object in the lenient dialect.
 pub fn envelope(body: &[u8], fields: &Envelope<'_>) -> Result<Enveloped, PayloadError> {
+    const MSG_ID: usize = 3;
+    const SERVER_ID: usize = 4;
     let fields = fields.list();
-    let mut missing = [true; 4];
+    let mut found = [false; 4];
     let mut has_server_id = false;
     let mut written = Copier::object(body, body.len() / 4 + 256, |name| {
-        let nth = fields.iter().position(|(field, _)| name.is_key(field));
-        has_server_id |= nth.is_none() && name.is_key(SERVER_ID);
-        nth.map(|nth| {
-            missing[nth] = false;
-            fields[nth].1
-        })
+        let nth = name.with_key(|name| match name {
+            b"App-Name" => Some(0),
+            b"App-Version" => Some(1),
+            b"Node" => Some(2),
+            b"Msg-ID" => Some(MSG_ID),
+            b"Server-ID" => Some(SERVER_ID),
+            _ => None,
+        })?;
+        has_server_id |= nth == SERVER_ID;
+        *found.get_mut(nth)? = true;
+        fields.get(nth).map(|(_, value)| *value)
     })?;
-    for (&(name, value), _) in fields.iter().zip(missing).filter(|(_, is_missing)| *is_missing) {
-        written.add(name, |out| write_string(value, out));
+    let mut msg_id = None;
+    for ((name, value), _) in fields.into_iter().zip(found).filter(|(_, is_there)| !is_there) {
+        msg_id = Some(written.add(name, |out| write_string(value, out)));
     }
-    let server_id = if has_server_id { written.find(SERVER_ID) } else { None };
+    let server_id = if has_server_id { written.find(WRITTEN_SERVER_ID) } else { None };
     let splice = Splice::at(server_id, written.text())?;
-    let msg_id = written.find(MSG_ID).unwrap_or_default();
-    Ok(Enveloped { text: written.into_text(), splice, msg_id })
+    let msg_id = if found[MSG_ID] { written.find(fields[MSG_ID].0) } else { msg_id };
+    Ok(Enveloped { text: written.into_text(), splice, msg_id: msg_id.unwrap_or_default() })
 }
 
 impl<'a> Envelope<'a> {
-    /// Names and values in the order in which they are added.
+    /// Names as they are written, and values, in the order in which they are added.
     fn list(&self) -> [(&'static [u8], &'a [u8]); 4] {
-        [(b"App-Name", self.app_name), (b"App-Version", self.app_version), (b"Node", self.node), (MSG_ID, self.msg_id)]
+        [
+            (b"\"App-Name\"", self.app_name),
+            (b"\"App-Version\"", self.app_version),
+            (b"\"Node\"", self.node),
+            (b"\"Msg-ID\"", self.msg_id),
+        ]
     }
 }
 

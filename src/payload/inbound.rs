@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::envelope::SERVER_ID;
+use super::envelope::WRITTEN_SERVER_ID;
 use super::error::PayloadError;
 use super::json::{Copier, JsonError, Written, member_text, text_of, write_string};
 use super::path::until_nul;
@@ -32,12 +32,12 @@ pub struct Inbound(Written);
 /// One pass without a tree. Errors if `body` is not a JSON object in the lenient dialect.
 pub fn inbound(body: &[u8], origin: &Origin<'_>) -> Result<Inbound, PayloadError> {
     let mut payload = Inbound::unedited(body)?;
-    payload.0.set(b"AMQP-Broker-Zone", |out| write_string(origin.zone, out));
-    payload.0.set(b"AMQP-Received", |out| out.extend_from_slice(origin.received_unix.to_string().as_bytes()));
-    if let Some(address) = payload.get(SERVER_ID).map(Cow::into_owned) {
-        payload.0.remove(SERVER_ID);
+    payload.0.set(b"\"AMQP-Broker-Zone\"", |out| write_string(origin.zone, out));
+    payload.0.set(b"\"AMQP-Received\"", |out| out.extend_from_slice(origin.received_unix.to_string().as_bytes()));
+    if let Some(address) = payload.value(WRITTEN_SERVER_ID).map(Cow::into_owned) {
+        payload.0.remove(WRITTEN_SERVER_ID);
         if !address.is_empty() {
-            payload.0.set(SERVER_ID, |out| write_string(&consumer_address(origin.broker_id, &address), out));
+            payload.0.set(WRITTEN_SERVER_ID, |out| write_string(&consumer_address(origin.broker_id, &address), out));
         }
     }
     Ok(payload)
@@ -51,6 +51,13 @@ impl Inbound {
 
     /// The member `name` as script text: see [`render`](super::path::render).
     pub fn get(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let mut written = Vec::with_capacity(name.len() + 2);
+        write_string(name, &mut written);
+        self.value(&written)
+    }
+
+    /// The same for a name as it is written.
+    fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         text_of(&self.0.text()[self.0.find(name)?]).map(until_nul)
     }
 

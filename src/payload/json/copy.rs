@@ -1,7 +1,9 @@
 //! Reads a text and writes it in the one form in the same pass: no tree.
 
+use std::borrow::Cow;
+
 use super::error::Read;
-use super::read::{Reader, Token};
+use super::read::{Reader, Start, Token};
 use super::scan::Scalar;
 use super::text::Text;
 use super::write::write_string;
@@ -10,7 +12,7 @@ use crate::payload::PayloadError;
 
 /// An object on the way from the text it is read from to the one that is written.
 pub(in crate::payload) struct Copier<'a> {
-    reader: Reader<'a>,
+    reader: Reader<'a, true>,
     written: Written,
 }
 
@@ -43,42 +45,45 @@ impl<'a> Copier<'a> {
         let mut names = self.written.open();
         while let Some(name) = self.reader.member()? {
             self.written.name(&mut names, name);
-            let token = self.reader.value()?;
-            match (token, instead_of_null(name)) {
-                (Token::Scalar(Scalar::Null), Some(text)) => write_string(text, &mut self.written.text),
-                _ => self.value(token)?,
+            match (self.reader.begin()?, instead_of_null(name)) {
+                (Start::Plain(first), Some(text)) => match self.reader.plain(first)? {
+                    Scalar::Null => write_string(text, &mut self.written.text),
+                    scalar => self.plain(scalar),
+                },
+                (start, _) => self.value(start)?,
             }
         }
         self.written.close(names);
         Ok(Ok(()))
     }
 
-    /// Copies the value that began with `token`.
+    /// Copies the value that begins with `start`.
     #[inline(always)]
-    fn value(&mut self, token: Token<'a>) -> Read<()> {
-        match token {
-            Token::Scalar(scalar) => self.scalar(scalar),
-            Token::Array(_) => return self.items(),
-            Token::Object(_) => return self.members(),
+    fn value(&mut self, start: Start) -> Read<()> {
+        match start {
+            Start::Quote(quote) => match self.reader.string(quote)? {
+                Text::Plain(token) => self.written.text.extend_from_slice(token),
+                text => self.special(text),
+            },
+            Start::Plain(first) => {
+                let scalar = self.reader.plain(first)?;
+                self.plain(scalar);
+            }
+            Start::Array(_) => return self.items(),
+            Start::Object(_) => return self.members(),
         }
         Ok(())
     }
 
-    #[inline(always)]
-    fn scalar(&mut self, scalar: Scalar<'a>) {
-        let out = &mut self.written.text;
-        match scalar {
-            Scalar::Null => out.extend_from_slice(b"null"),
-            Scalar::Bool(true) => out.extend_from_slice(b"true"),
-            Scalar::Bool(false) => out.extend_from_slice(b"false"),
-            Scalar::Number(number) => out.extend_from_slice(&number.text()),
-            Scalar::String(Text::Plain(text)) => {
-                out.push(b'"');
-                out.extend_from_slice(text);
-                out.push(b'"');
-            }
-            Scalar::String(text) => write_string(&text.decode(), out),
-        }
+    #[inline(never)]
+    fn special(&mut self, text: Text<'a>) {
+        write_string(&text.decode(), &mut self.written.text);
+    }
+
+    /// Writes a number or word.
+    fn plain(&mut self, scalar: Scalar<'a>) {
+        let text = scalar.text().unwrap_or(Cow::Borrowed(b"null"));
+        self.written.text.extend_from_slice(&text);
     }
 
     fn items(&mut self) -> Read<()> {
@@ -86,8 +91,8 @@ impl<'a> Copier<'a> {
         while self.reader.item()? {
             self.written.text.extend_from_slice(&[before, b' ']);
             before = b',';
-            let token = self.reader.value()?;
-            self.value(token)?;
+            let start = self.reader.begin()?;
+            self.value(start)?;
         }
         if before == b'[' {
             self.written.text.push(b'[');
@@ -100,8 +105,8 @@ impl<'a> Copier<'a> {
         let mut names = self.written.open();
         while let Some(name) = self.reader.member()? {
             self.written.name(&mut names, name);
-            let token = self.reader.value()?;
-            self.value(token)?;
+            let start = self.reader.begin()?;
+            self.value(start)?;
         }
         self.written.close(names);
         self.written.forget(names);

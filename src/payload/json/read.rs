@@ -41,16 +41,29 @@ impl<'a> Token<'a> {
     }
 }
 
-/// A position in a text whose structure is checked on the way.
-pub(super) struct Reader<'a> {
-    scanner: Scanner<'a>,
+/// How a value begins.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// With these quotes: to be read with [`Reader::string`].
+    Quote(u8),
+    /// With this byte, a number or word: to be read with [`Reader::plain`].
+    Plain(u8),
+    /// As in [`Token::Array`].
+    Array(usize),
+    /// As in [`Token::Object`].
+    Object(usize),
+}
+
+/// A position in a text whose structure is checked on the way. `TO_WRITE`: see [`Scanner`].
+pub(super) struct Reader<'a, const TO_WRITE: bool = false> {
+    scanner: Scanner<'a, TO_WRITE>,
     /// Arrays and objects around this position.
     depth: usize,
     /// Whether the last thing read is an opening bracket or brace: no comma is due.
     opened: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a, const TO_WRITE: bool> Reader<'a, TO_WRITE> {
     /// Starts before the first value of `text`. What follows that value is never looked at.
     pub(super) fn new(text: &'a [u8]) -> Self {
         Self { scanner: Scanner::new(text), depth: 0, opened: false }
@@ -71,20 +84,44 @@ impl<'a> Reader<'a> {
     /// Reads the value that follows.
     #[inline(always)]
     pub(super) fn value(&mut self) -> Read<Token<'a>> {
+        Ok(match self.begin()? {
+            Start::Quote(quote) => Token::Scalar(Scalar::String(self.string(quote)?)),
+            Start::Plain(first) => Token::Scalar(self.plain(first)?),
+            Start::Array(at) => Token::Array(at),
+            Start::Object(at) => Token::Object(at),
+        })
+    }
+
+    /// Begins to read the value that follows.
+    #[inline(always)]
+    pub(super) fn begin(&mut self) -> Read<Start> {
         let first = self.scanner.next()?;
         let at = self.scanner.at();
         if self.depth == MAX_DEPTH {
             return Err(JsonError::boxed(at, Cause::TooDeep { max: MAX_DEPTH }));
         }
-        let token = match first {
-            b'{' => Token::Object(at),
-            b'[' => Token::Array(at),
-            _ => return self.scanner.scalar(first).map(Token::Scalar),
+        let start = match first {
+            b'"' | b'\'' => return Ok(Start::Quote(first)),
+            b'{' => Start::Object(at),
+            b'[' => Start::Array(at),
+            _ => return Ok(Start::Plain(first)),
         };
         self.scanner.step(1);
         self.depth += 1;
         self.opened = true;
-        Ok(token)
+        Ok(start)
+    }
+
+    /// Reads a string that begins with `quote`.
+    #[inline(always)]
+    pub(super) fn string(&mut self, quote: u8) -> Read<Text<'a>> {
+        self.scanner.string(quote)
+    }
+
+    /// Reads a number or word that begins with `first`.
+    #[inline(always)]
+    pub(super) fn plain(&mut self, first: u8) -> Read<Scalar<'a>> {
+        self.scanner.plain(first)
     }
 
     /// Steps to the next element of an array; false at its end, behind which the reader stands then.
@@ -97,15 +134,11 @@ impl<'a> Reader<'a> {
     /// which the reader stands then.
     #[inline(always)]
     pub(super) fn member(&mut self) -> Read<Option<Text<'a>>> {
-        // The two ways in which nearly everybody writes it.
-        let quote = if !self.opened && (self.scanner.eat(b", \"") || self.scanner.eat(b",\"")) {
+        let quote = if !self.opened && self.scanner.eat_comma() {
             b'"'
         } else {
             match self.part(b'}', "',' or '}'")? {
-                quote @ (b'"' | b'\'') => {
-                    self.scanner.step(1);
-                    quote
-                }
+                quote @ (b'"' | b'\'') => quote,
                 b'}' => return Ok(None),
                 _ => return Err(self.scanner.unexpected("a quoted member name or '}'")),
             }
@@ -143,8 +176,12 @@ impl<'a> Reader<'a> {
     /// Reads the value that follows and forgets it.
     #[inline(always)]
     pub(super) fn skip_value(&mut self) -> Read<()> {
-        let token = self.value()?;
-        self.skip(&token)
+        match self.begin()? {
+            Start::Quote(quote) => self.string(quote).map(drop),
+            Start::Plain(first) => self.plain(first).map(drop),
+            Start::Array(_) => self.skip_items(),
+            Start::Object(_) => self.skip_members(),
+        }
     }
 
     /// Reads what is left of the value that began with `token`.

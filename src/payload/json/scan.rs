@@ -43,20 +43,19 @@ const WORDS: [(&[u8], Scalar<'static>); 6] = [
 /// The bytes of a string before the first `quote` or backslash, all of them if there is none. Most strings are short, so
 /// it looks at eight bytes at a time before it calls for the search that is made for long ones.
 #[inline(always)]
-fn run(text: &[u8], quote: u8) -> Run {
-    /// Bytes looked at here.
-    const SHORT: usize = 4 * Chunk::BYTES;
+fn run<const TO_WRITE: bool>(text: &[u8], quote: u8) -> Run {
+    let short = if TO_WRITE { 128 } else { 32 };
     let (mut seen, mut special) = (0, Found::none());
     while let Some(chunk) = text.get(seen..).and_then(<[u8]>::first_chunk) {
         let chunk = Chunk::new(chunk);
         let end = chunk.equal(quote) | chunk.equal(b'\\');
-        let others = chunk.less(0x20) | chunk.equal(b'/');
+        let others = if TO_WRITE { chunk.less(0x20) | chunk.equal(b'/') } else { Found::none() };
         if let Some(at) = end.first() {
-            return Run { bytes: seen + at, is_plain: (special | others.before(end)).first().is_none() };
+            return Run { bytes: seen + at, is_plain: TO_WRITE && (special | others.before(end)).first().is_none() };
         }
         special = special | others;
         seen += Chunk::BYTES;
-        if seen == SHORT {
+        if seen == short {
             break;
         }
     }
@@ -67,21 +66,22 @@ fn run(text: &[u8], quote: u8) -> Run {
 /// What [`run`] has found.
 struct Run {
     bytes: usize,
-    /// None of the bytes needs an escape sequence when it is written. Not looked at in a long run, where it is false.
+    /// None of the bytes needs an escape sequence when it is written. False if nobody has looked: in a long run, or in
+    /// a text that is not going to be written.
     is_plain: bool,
 }
 
 /// What [`Scanner::peek`] shows at the end of the text. No text has this byte: it ends there.
 pub(super) const END: u8 = 0;
 
-/// A position in a text.
-pub(super) struct Scanner<'a> {
+/// A position in a text. `TO_WRITE`: strings will be written, so find out whether they can be written as they are.
+pub(super) struct Scanner<'a, const TO_WRITE: bool> {
     text: &'a [u8],
     /// What is left of it.
     rest: &'a [u8],
 }
 
-impl<'a> Scanner<'a> {
+impl<'a, const TO_WRITE: bool> Scanner<'a, TO_WRITE> {
     /// Starts at the first byte. The text ends at its first NUL byte, as it does for a C string.
     pub(super) fn new(text: &'a [u8]) -> Self {
         let text = &text[..memchr(END, text).unwrap_or(text.len())];
@@ -95,6 +95,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The text from `start` to here.
+    #[inline(always)]
     pub(super) fn since(&self, start: usize) -> &'a [u8] {
         self.text.get(start..self.at()).unwrap_or_default()
     }
@@ -116,6 +117,17 @@ impl<'a> Scanner<'a> {
     pub(super) fn eat<const N: usize>(&mut self, text: &[u8; N]) -> bool {
         match self.rest.split_first_chunk() {
             Some((found, rest)) if found == text => self.rest = rest,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Steps over a comma as most write it before a member: one blank behind it or none, then the usual quotes.
+    #[inline(always)]
+    pub(super) fn eat_comma(&mut self) -> bool {
+        match self.rest {
+            [b',', b' ', b'"', ..] => self.step(2),
+            [b',', b'"', ..] => self.step(1),
             _ => return false,
         }
         true
@@ -163,17 +175,10 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads the value without parts that begins with `first`, which stands here.
+    /// Reads the number or word that begins with `first`, which stands here.
     #[inline(always)]
-    pub(super) fn scalar(&mut self, first: u8) -> Read<Scalar<'a>> {
-        match first {
-            b'"' | b'\'' => {
-                self.step(1);
-                self.string(first).map(Scalar::String)
-            }
-            b'0'..=b'9' => self.number(),
-            _ => self.word(),
-        }
+    pub(super) fn plain(&mut self, first: u8) -> Read<Scalar<'a>> {
+        if first.is_ascii_digit() { self.number() } else { self.word() }
     }
 
     #[inline(always)]
@@ -195,14 +200,16 @@ impl<'a> Scanner<'a> {
         Ok(*scalar)
     }
 
-    /// Reads a string behind its opening `quote`, and checks its escape sequences.
+    /// Reads a string in these quotes, the first of which stands here, and checks its escape sequences.
     #[inline(always)]
     pub(super) fn string(&mut self, quote: u8) -> Read<Text<'a>> {
-        let run = run(self.rest, quote);
-        match self.rest.split_at_checked(run.bytes) {
-            Some((text, [end, rest @ ..])) if *end == quote => {
+        const QUOTES: usize = 2;
+        let run = run::<TO_WRITE>(self.rest.get(1..).unwrap_or_default(), quote);
+        match self.rest.split_at_checked(run.bytes + QUOTES) {
+            Some((token, rest)) if token.last() == Some(&quote) => {
                 self.rest = rest;
-                Ok(if run.is_plain && quote == b'"' { Text::Plain(text) } else { Text::Special(text) })
+                let is_plain = run.is_plain && quote == b'"';
+                Ok(if is_plain { Text::Plain(token) } else { Text::Special(token) })
             }
             _ => self.escaped_string(quote),
         }
@@ -212,17 +219,17 @@ impl<'a> Scanner<'a> {
     #[inline(never)]
     fn escaped_string(&mut self, quote: u8) -> Read<Text<'a>> {
         let start = self.at();
+        self.step(1);
         loop {
-            self.step(run(self.rest, quote).bytes);
+            self.step(run::<false>(self.rest, quote).bytes);
             match self.peek() {
-                END => return Err(JsonError::boxed(start - 1, Cause::Unclosed { what: "string" })),
+                END => return Err(JsonError::boxed(start, Cause::Unclosed { what: "string" })),
                 b'\\' => self.escape()?,
                 _ => break,
             }
         }
-        let inside = self.since(start);
         self.step(1);
-        Ok(Text::Escaped(inside))
+        Ok(Text::Escaped(self.since(start)))
     }
 
     /// Steps over one escape sequence.

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// The bytes between the quotes of a string, whose escape sequences the scanner has checked.
+/// A string with its quotes, whose escape sequences the scanner has checked.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::payload) enum Text<'a> {
-    /// They are the string, and are written as they are.
+    /// What stands between the quotes is the string. It is written just so.
     Plain(&'a [u8]),
-    /// They are the string; some of them need an escape sequence when they are written, or nobody has looked.
+    /// What stands between the quotes is the string. Written, it may need escape sequences or other quotes.
     Special(&'a [u8]),
-    /// There are escape sequences among them.
+    /// There are escape sequences between the quotes.
     Escaped(&'a [u8]),
 }
 
@@ -19,17 +19,23 @@ impl<'a> Text<'a> {
     /// The string itself; borrowed unless it had escape sequences.
     pub(super) fn decode(self) -> Cow<'a, [u8]> {
         match self {
-            Self::Plain(text) | Self::Special(text) => Cow::Borrowed(text),
-            Self::Escaped(raw) => Cow::Owned(unescape(raw)),
+            Self::Plain(token) | Self::Special(token) => Cow::Borrowed(inside(token)),
+            Self::Escaped(token) => Cow::Owned(unescape(inside(token))),
         }
     }
 
     /// Whether the string, taken as a member name, is `key`.
-    #[inline]
-    pub(in crate::payload) fn is_key(self, key: &[u8]) -> bool {
+    #[inline(always)]
+    pub(super) fn is_key(self, key: &[u8]) -> bool {
+        self.with_key(|name| name == key)
+    }
+
+    /// Hands the string as a member name to `body`.
+    #[inline(always)]
+    pub(in crate::payload) fn with_key<R>(self, body: impl Fn(&[u8]) -> R) -> R {
         match self {
-            Self::Plain(text) | Self::Special(text) => text == key,
-            Self::Escaped(_) => *self.decode_key() == *key,
+            Self::Plain(token) | Self::Special(token) => body(inside(token)),
+            Self::Escaped(_) => body(&self.decode_key()),
         }
     }
 
@@ -43,6 +49,12 @@ impl<'a> Text<'a> {
         }
         key
     }
+}
+
+/// What stands between two quotes.
+#[inline(always)]
+fn inside(token: &[u8]) -> &[u8] {
+    if let [_, inside @ .., _] = token { inside } else { &[] }
 }
 
 fn unescape(mut raw: &[u8]) -> Vec<u8> {

@@ -42,21 +42,14 @@ fn object(object: &Object<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends `text` to `out` as a JSON string with its quotes.
-#[inline]
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    write_open(text, out);
-    out.push(b'"');
-}
-
-/// [`write_string`] without the closing quote.
-#[inline]
-pub(super) fn write_open(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let plain = plain_run(text);
     out.extend_from_slice(&text[..plain]);
     if plain < text.len() {
         write_rest(&text[plain..], out);
     }
+    out.push(b'"');
 }
 
 /// Goes on with a text from a byte that needs an escape sequence.
@@ -72,7 +65,7 @@ fn write_rest(mut text: &[u8], out: &mut Vec<u8>) {
 
 /// Bytes before the first that needs an escape sequence, all of them if there is none.
 #[inline]
-pub(super) fn plain_run(text: &[u8]) -> usize {
+fn plain_run(text: &[u8]) -> usize {
     let found = |chunk: &[u8; Chunk::BYTES]| {
         let chunk = Chunk::new(chunk);
         (chunk.less(0x20) | chunk.equal(b'"') | chunk.equal(b'\\') | chunk.equal(b'/')).first()

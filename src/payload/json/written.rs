@@ -8,12 +8,14 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::text::Text;
-use super::write::write_open;
+use super::write::write_string;
 
 /// End of an object.
 const END: &[u8] = b" }";
 
 /// The text of an object, and where its members stand.
+///
+/// Members are found, added and taken out by their names as they are written, with quotes.
 ///
 /// While it is written its text has no end, and it also holds the members of objects inside it: those of the innermost
 /// one are the last.
@@ -21,8 +23,6 @@ const END: &[u8] = b" }";
 pub(in crate::payload) struct Written {
     pub(super) text: Vec<u8>,
     places: Vec<Place>,
-    /// Of each name, in the same order.
-    hashes: Vec<u32>,
 }
 
 /// Where a member stands in the text.
@@ -32,6 +32,8 @@ struct Place {
     name: usize,
     /// The value. The text before it ends with a quote, a colon and a blank.
     value: usize,
+    /// Of the name.
+    hash: u32,
 }
 
 /// What is known of the members of one object while it is written.
@@ -52,11 +54,7 @@ impl Written {
     /// With room for a text of `bytes` bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         const MEMBERS: usize = 32;
-        Self {
-            text: Vec::with_capacity(bytes),
-            places: Vec::with_capacity(MEMBERS),
-            hashes: Vec::with_capacity(MEMBERS),
-        }
+        Self { text: Vec::with_capacity(bytes), places: Vec::with_capacity(MEMBERS) }
     }
 
     /// Begins an object.
@@ -67,22 +65,38 @@ impl Written {
     /// Writes the name of the next member; its value has to follow.
     #[inline(always)]
     pub(super) fn name(&mut self, names: &mut Names, name: Text<'_>) {
-        let is_first = self.places.len() == names.base;
-        self.text.extend_from_slice(if is_first { b"{ " } else { b", " });
-        let start = self.text.len();
+        let start = self.comma(names.base);
         match name {
-            Text::Plain(name) => {
-                self.text.push(b'"');
-                self.text.extend_from_slice(name);
-            }
-            Text::Special(name) => write_open(name, &mut self.text),
-            Text::Escaped(_) => write_open(&name.decode_key(), &mut self.text),
+            Text::Plain(token) => self.text.extend_from_slice(token),
+            other => write_string(&other.decode_key(), &mut self.text),
         }
-        let hash = hash(&self.text[start + 1..]);
-        self.text.extend_from_slice(b"\": ");
-        names.note(hash, &self.hashes);
-        self.hashes.push(hash);
-        self.places.push(Place { name: start, value: self.text.len() });
+        let hash = hash(&self.text[start..]);
+        if names.note(hash) {
+            self.compare(names, hash);
+        }
+        self.colon(start, hash);
+    }
+
+    /// Writes what stands before a name of the innermost object, and shows where the name begins.
+    #[inline(always)]
+    fn comma(&mut self, base: usize) -> usize {
+        let is_first = self.places.len() == base;
+        self.text.extend_from_slice(if is_first { b"{ " } else { b", " });
+        self.text.len()
+    }
+
+    /// Writes what stands behind the name that begins at `name`.
+    #[inline(always)]
+    fn colon(&mut self, name: usize, hash: u32) {
+        self.text.extend_from_slice(b": ");
+        self.places.push(Place { name, value: self.text.len(), hash });
+    }
+
+    /// Compares with all names before.
+    #[inline(never)]
+    fn compare(&self, names: &mut Names, hash: u32) {
+        let places = &self.places[names.base..];
+        names.repeated |= places.len() < Self::FEW && places.iter().any(|place| place.hash == hash);
     }
 
     /// Ends the object: of members with the same name the last value stays, in the place of the first.
@@ -99,7 +113,6 @@ impl Written {
     /// Forgets the members of an object inside another one.
     pub(super) fn forget(&mut self, names: Names) {
         self.places.truncate(names.base);
-        self.hashes.truncate(names.base);
     }
 
     /// Linear, so that an object with a million members cannot hold up a process.
@@ -132,7 +145,7 @@ impl Written {
             }
             let (name, named) = (start + text.len(), self.places[first]);
             text.extend_from_slice(&self.text[named.name..named.value]);
-            places.push(Place { name, value: start + text.len() });
+            places.push(Place { name, value: start + text.len(), hash: named.hash });
             text.extend_from_slice(&self.text[self.value(last, end)]);
         }
         self.text.truncate(start);
@@ -141,10 +154,10 @@ impl Written {
         self.places.append(&mut places);
     }
 
-    /// A name as it is written, without its quotes.
+    /// A name as it is written.
     fn name_of(&self, at: usize) -> &[u8] {
         let place = self.places[at];
-        &self.text[place.name + 1..place.value - b"\": ".len()]
+        &self.text[place.name..place.value - b": ".len()]
     }
 
     /// Where value `at` of an object stands whose members end at `end`.
@@ -153,9 +166,7 @@ impl Written {
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
-        let mut written = Vec::new();
-        write_open(name, &mut written);
-        self.places.iter().position(|place| self.text[place.name..place.value - b"\": ".len()] == written)
+        (0..self.places.len()).find(|&at| self.name_of(at) == name)
     }
 
     /// Where the value of member `name` stands.
@@ -166,7 +177,10 @@ impl Written {
     /// Adds a member that is not there yet. Returns where its value stands.
     pub(in crate::payload) fn add(&mut self, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
         self.text.truncate(if self.places.is_empty() { 0 } else { self.text.len() - END.len() });
-        self.name(&mut Names { base: 0, bits: 0, repeated: false }, Text::Special(name));
+        let start = self.comma(0);
+        self.text.extend_from_slice(name);
+        // Nobody compares names any more.
+        self.colon(start, 0);
         let start = self.text.len();
         write(&mut self.text);
         let value = start..self.text.len();
@@ -193,7 +207,6 @@ impl Written {
     pub(in crate::payload) fn remove(&mut self, name: &[u8]) {
         let Some(at) = self.position(name) else { return };
         let start = self.places.remove(at).name;
-        self.hashes.remove(at);
         let bytes = match self.places.get(at) {
             Some(next) => start..next.name,
             // With the comma before it, or with all there is.
@@ -228,22 +241,13 @@ impl Place {
 }
 
 impl Names {
+    /// Takes note of a name; true if it may have been there before.
     #[inline(always)]
-    fn note(&mut self, hash: u32, hashes: &[u32]) {
+    fn note(&mut self, hash: u32) -> bool {
         let bit = 1 << (hash % u64::BITS);
-        if self.bits & bit != 0 {
-            self.compare(hash, hashes);
-        }
+        let found = self.bits & bit != 0;
         self.bits |= bit;
-    }
-
-    /// Compares with all names before.
-    #[inline(never)]
-    fn compare(&mut self, hash: u32, hashes: &[u32]) {
-        let hashes = &hashes[self.base..];
-        // No early end: the compiler makes it one step for several names.
-        self.repeated |=
-            hashes.len() < Written::FEW && hashes.iter().fold(false, |same, &other| same | (other == hash));
+        found
     }
 }
 
@@ -262,9 +266,9 @@ fn hash(name: &[u8]) -> u32 {
 pub(in crate::payload) fn text_of(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     match value {
         b"null" => None,
-        [b'"', inside @ .., b'"'] => {
-            let has_escapes = memchr(b'\\', inside).is_some();
-            Some(if has_escapes { Text::Escaped(inside) } else { Text::Plain(inside) }.decode())
+        [b'"', ..] => {
+            let has_escapes = memchr(b'\\', value).is_some();
+            Some(if has_escapes { Text::Escaped(value) } else { Text::Plain(value) }.decode())
         }
         other => Some(Cow::Borrowed(other)),
     }
