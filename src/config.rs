@@ -282,7 +282,7 @@ pub const PARAMS: &[Param] = &[
          and timers. With no broker, or after a wait in which nothing moved, it does not wait."),
     int(c"amqp_sip_wait_ms", 20, (0, 1_000), "ms", |b, n| b.config.sip_wait = ms(n),
         "How long kazoo_publish and kazoo_async_query may wait for room in the outbox when a SIP message is being processed \
-         and its script is no such loop. A process waits so no more than a tenth of its time. At most amqp_publish_wait_ms."),
+         and its script is no such loop. A process waits in vain no more than a tenth of its time. At most amqp_publish_wait_ms."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
          every message to disk."),

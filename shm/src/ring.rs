@@ -272,8 +272,9 @@ fn header<'a>(region: Region) -> Result<&'a Header, LayoutError> {
     Ok(unsafe { header.as_ref() })
 }
 
-/// Ring bytes of a record with a payload of `len` bytes.
-const fn record_bytes(len: usize) -> usize {
+/// Ring bytes of a record with a payload of `len` bytes. Where it crosses the end of the ring it leaves a gap before it,
+/// which is shorter.
+pub const fn record_bytes(len: usize) -> usize {
     (RECORD_HEADER + len).next_multiple_of(LINE)
 }
 

@@ -5,8 +5,9 @@
 //! * **A loop**, a run of the script that has put a quarter of the outbox there by itself, waits the full time with each
 //!   message: it is what the outbox is full of.
 //! * **A run without a SIP message** (event route, timer) waits the full time too: nobody's call waits for it.
-//! * **Any other SIP message** waits out of its process's allowance: [`Patience::new`]'s `sip` at most, and over time no more
-//!   than a tenth of the process's time, so that requests do not pile up behind each other's waits.
+//! * **Any other SIP message** waits out of its process's allowance: [`Patience::new`]'s `sip` at most, and in vain no more
+//!   than a tenth of the process's time, so that requests do not pile up behind each other's waits. A wait that ends with room
+//!   costs nothing: it is how SIP slows down to the speed of a broker that keeps up with most of it.
 
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ const LOOP_PART: usize = 4;
 
 /// The allowance grows by this part of the time that passes.
 const REFILL_PART: u64 = 10;
+
+/// Who waits is woken when this part of the outbox is free: room for many messages, and soon. With half of it, eight busy
+/// processes would each sleep for longer than a SIP request may.
+pub const WAKE_PART: usize = 8;
 
 /// On whose behalf the script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +103,8 @@ impl Patience {
         Limit::Allowance(self.allowance_ns)
     }
 
-    /// A wait within `limit` took so long.
-    pub fn waited(&mut self, limit: Limit, ns: u64) {
+    /// A wait within `limit` took so long, and there was no room in the end.
+    pub fn waited_in_vain(&mut self, limit: Limit, ns: u64) {
         if let Limit::Allowance(_) = limit {
             self.allowance_ns = self.allowance_ns.saturating_sub(ns);
         }
@@ -127,7 +132,7 @@ mod tests {
             patience.begin(Run::Sip(message));
             let limit = patience.limit(CAPACITY, now);
             assert!(matches!(limit, Limit::Allowance(ns) if ns <= 20 * MS), "{limit:?}");
-            patience.waited(limit, limit.ns());
+            patience.waited_in_vain(limit, limit.ns());
             waited += limit.ns();
             now += limit.ns() + MS;
             if now >= end {
@@ -150,7 +155,7 @@ mod tests {
         for _ in 0..3 {
             let limit = patience.limit(CAPACITY, MS);
             assert_eq!(limit, Limit::Full(500 * MS));
-            patience.waited(limit, 500 * MS);
+            patience.waited_in_vain(limit, 500 * MS);
         }
         patience.begin(Run::Sip(2));
         assert_eq!(patience.limit(CAPACITY, MS), Limit::Allowance(20 * MS), "the loop's waits were its own");

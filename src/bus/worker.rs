@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use shm::ring::record_bytes;
 use shm::{Bell, Consumer, Producer, PushError};
 
 use super::clock::now_ns;
@@ -14,7 +15,7 @@ use super::command::{Body, Command, Outgoing, QueryPart};
 use super::counters::{Counter, Row};
 use super::fragment::{Joined, Joiner};
 use super::layout::{Block, Flow, LayoutError, OwnWords, Shared};
-use super::patience::{Limit, Patience, Run};
+use super::patience::{Limit, Patience, Run, WAKE_PART};
 use super::registry::RegistryFull;
 use super::reply::{Outcome, Reply};
 use super::suspended::{Due, Suspended, Suspensions, TableFull};
@@ -294,7 +295,9 @@ impl Worker {
         let limit = if is_query { self.patience.full() } else { self.patience.limit(capacity, began_ns) };
         let query_ends = query.map_or(u64::MAX, |q| q.deadline_ns);
         let result = self.push_until(body, limit, began_ns.saturating_add(limit.ns()).min(query_ends));
-        self.patience.waited(limit, now_ns().saturating_sub(began_ns));
+        if result.is_err() {
+            self.patience.waited_in_vain(limit, now_ns().saturating_sub(began_ns));
+        }
         result
     }
 
@@ -312,7 +315,7 @@ impl Worker {
                 let (process_no, capacity) = (self.process_no, self.commands.capacity());
                 return Err(PublishError::Full { process_no, capacity, flow });
             }
-            self.sleep_until_room(deadline_ns - now);
+            self.sleep_until_room(self.head.len() + body.len(), deadline_ns - now);
             if let Some(end) = self.push_now(body)? {
                 return Ok(end);
             }
@@ -332,10 +335,13 @@ impl Worker {
         }
     }
 
-    /// Sleeps until the manager has freed a good part of the outbox, at most `ns`.
-    fn sleep_until_room(&mut self, ns: u64) {
+    /// Sleeps until there is room for a record of `len` bytes and for others like it, at most `ns`.
+    fn sleep_until_room(&mut self, len: usize, ns: u64) {
+        let capacity = self.commands.capacity();
+        // Twice: with the gap that it may leave at the end of the ring.
+        let wanted = (2 * record_bytes(len)).max(capacity / WAKE_PART);
         self.bell.announce();
-        if self.commands.used() <= self.commands.capacity() / 2 {
+        if capacity - self.commands.used() >= wanted {
             self.bell.retract();
         } else {
             // An interrupted or failed sleep only means that the caller looks again.

@@ -20,6 +20,7 @@ use super::refusals::{Reason, Refusals, Refused};
 use super::session::{Opened, PublishChannel};
 use crate::bus::command::{Body, Command};
 use crate::bus::counters::Counter;
+use crate::bus::patience::WAKE_PART;
 use crate::bus::reply::Outcome;
 use crate::bus::suspended::Ticket;
 use crate::bus::{ManagerPort, Shared, ShortStr};
@@ -154,7 +155,7 @@ impl Publisher {
             let end = &mut port.processes[process_no];
             match self.windows[process_no].release(&mut end.commands) {
                 // Not for every message: a worker that waits wants room for many.
-                Ok(true) if end.commands.used() <= end.commands.capacity() / 2 => end.wake(),
+                Ok(true) if end.commands.used() <= end.commands.capacity() / WAKE_PART * (WAKE_PART - 1) => end.wake(),
                 Ok(_) => {}
                 Err(_) => port.row.inc(Counter::Damaged),
             }
