@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::shown;
+use crate::payload::Inbound;
 use crate::payload::json::{Cause, JsonError, MAX_DEPTH, Value};
 
 fn canonical(text: &[u8]) -> Result<Vec<u8>, JsonError> {
@@ -236,5 +237,33 @@ fn flags_are_read_from_any_type() {
     ];
     for (text, expected) in rows {
         assert_eq!(Value::parse(text).unwrap().to_int(), *expected, "{}", shown(text));
+    }
+}
+
+/// Strings are looked at eight bytes at a time: no byte may be overlooked at any place of any length.
+#[test]
+fn each_byte_is_written_as_it_must_be_wherever_it_stands() {
+    let escaped = |byte: u8| match byte {
+        8 => b"\\b".to_vec(),
+        9 => b"\\t".to_vec(),
+        10 => b"\\n".to_vec(),
+        12 => b"\\f".to_vec(),
+        13 => b"\\r".to_vec(),
+        b'/' => b"\\/".to_vec(),
+        0..0x20 => format!("\\u{byte:04x}").into_bytes(),
+        _ => vec![byte],
+    };
+    for (length, byte) in (1..=24).flat_map(|length| (1..=255).map(move |byte| (length, byte))) {
+        if matches!(byte, b'"' | b'\\') {
+            continue;
+        }
+        for at in 0..length {
+            let (before, after) = ("a".repeat(at), "z".repeat(length - at - 1));
+            let body = [b"{ \"k\": \"", before.as_bytes(), &[byte], after.as_bytes(), b"\" }"].concat();
+            let expected = [b"{ \"k\": \"", before.as_bytes(), &escaped(byte), after.as_bytes(), b"\" }"].concat();
+            let copied = Inbound::unedited(&body).unwrap();
+            assert_eq!(shown(copied.text()), shown(&expected), "{}", shown(&body));
+            assert_eq!(shown(canonical(&body).unwrap()), shown(&expected), "{}", shown(&body));
+        }
     }
 }
