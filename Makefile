@@ -9,7 +9,7 @@ CARGO  := cargo --locked
 MODULES_DIR ?= $(shell for d in /usr/lib/*/kamailio/modules /usr/lib64/kamailio/modules /usr/local/lib*/kamailio/modules; \
                  do test -d "$$d" && echo "$$d" && break; done)
 
-.PHONY: all module packages headers install demo faults soak loadtest test unit e2e loom loom-mistakes miri fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
+.PHONY: all module packages headers install demo faults soak loadtest tuning scale test unit e2e loom loom-mistakes miri fuzz fuzz-short crash valgrind check fmt clippy docs doc licences versions bench instructions clean
 
 all: module
 
@@ -51,6 +51,12 @@ loadtest: module
 	@$(CARGO) build --quiet --release --package kazoo-loadtest --bin loadtest
 	@RUNS=$(RUNS) SECONDS=$(SECONDS) WORKLOADS="$(WORKLOADS)" SUBJECTS="$(SUBJECTS)" PARAMS="$(PARAMS)" \
 	  BEFORE="$(BEFORE)" KAZOO_MODULE=$(MODULE) $(TARGET)/release/loadtest
+
+# What each parameter does, and how cost grows: a quarter of an hour each on a quiet machine. Numbers and plots go to
+# the folder `loadtest` in the target folder, or into the pages of a manual: make tuning SWEEPS=prefetch RUNS=1 DOC=doc
+tuning scale: module
+	@$(CARGO) build --quiet --release --package kazoo-loadtest --bin loadtest
+	@RUNS=$(RUNS) SECONDS=$(SECONDS) SWEEPS="$(SWEEPS)" DOC="$(DOC)" KAZOO_MODULE=$(MODULE) $(TARGET)/release/loadtest $@
 
 test: unit loom fuzz-short e2e
 

@@ -41,6 +41,11 @@ struct Answer {
 impl Answerer {
     /// Answers every question `delay` after it came.
     pub fn start(client: Client, delay: Duration) -> Result<Self> {
+        Self::with_filler(client, delay, 0)
+    }
+
+    /// The same with so many bytes more in each answer.
+    pub fn with_filler(client: Client, delay: Duration, filler: usize) -> Result<Self> {
         client.declare_exchange(&Exchange::direct(ANSWERS))?;
         client.declare_queue(&Queue::new(QUESTIONS_KEY).bind(&Exchange::topic(QUESTIONS_KEY), QUESTIONS_KEY))?;
         client.purge(QUESTIONS_KEY)?;
@@ -48,7 +53,8 @@ impl Answerer {
         wire.consume(QUESTIONS_KEY)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let thread = std::thread::spawn(move || serve(&mut wire, delay, &stopped));
+        let filler = "x".repeat(filler);
+        let thread = std::thread::spawn(move || serve(&mut wire, delay, &filler, &stopped));
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -62,7 +68,7 @@ impl Drop for Answerer {
     }
 }
 
-fn serve(wire: &mut Wire, delay: Duration, stop: &AtomicBool) -> Result<()> {
+fn serve(wire: &mut Wire, delay: Duration, filler: &str, stop: &AtomicBool) -> Result<()> {
     // Without it the kernel adds 50 us to each pause. Refused: it stays so.
     let _ = nix::sys::prctl::set_timerslack(1);
     let mut waiting: VecDeque<Answer> = VecDeque::new();
@@ -70,7 +76,7 @@ fn serve(wire: &mut Wire, delay: Duration, stop: &AtomicBool) -> Result<()> {
         let now = Instant::now();
         while let Some(event) = wire.next()? {
             if let Event::Deliver(question) = event
-                && let Some(answer) = answer(&question, now + delay)
+                && let Some(answer) = answer(&question, filler, now + delay)
             {
                 waiting.push_back(answer);
             }
@@ -87,14 +93,16 @@ fn serve(wire: &mut Wire, delay: Duration, stop: &AtomicBool) -> Result<()> {
 }
 
 /// The answer to a question; `None` for one that does not say where to.
-fn answer(question: &Delivery<'_>, due: Instant) -> Option<Answer> {
+fn answer(question: &Delivery<'_>, filler: &str, due: Instant) -> Option<Answer> {
     let number = sequence(question.body)?;
     let text = |field: &str| text_after(question.body, field).unwrap_or_default();
     let (compact, spaced) = (text("\"Msg-ID\":\""), text("\"Msg-ID\": \""));
     let id = String::from_utf8_lossy(if compact.is_empty() { spaced } else { compact });
-    let body =
-        format!("{{\"Seq\":\"{number}\",\"Event-Category\":\"load\",\"Event-Name\":\"answer\",\"Msg-ID\":\"{id}\"}}")
-            .into_bytes();
+    let filler = if filler.is_empty() { String::new() } else { format!("\"Filler\":\"{filler}\",") };
+    let body = format!(
+        "{{\"Seq\":\"{number}\",{filler}\"Event-Category\":\"load\",\"Event-Name\":\"answer\",\"Msg-ID\":\"{id}\"}}"
+    )
+    .into_bytes();
     let (exchange, routing_key) = if question.reply_to.is_empty() {
         let (compact, spaced) = (text("\"Server-ID\":\""), text("\"Server-ID\": \""));
         (ANSWERS, if compact.is_empty() { spaced } else { compact })

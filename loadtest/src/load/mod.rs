@@ -10,12 +10,14 @@
 //! | `drain.rs` | empties a queue and tells which numbers were in it |
 //! | `pump.rs` | publishes numbered events with confirms |
 //! | `confirms.rs` | which publishes are confirmed |
+//! | `echo.rs` | publishes events at fixed moments and times what comes back for each |
 //! | `answerer.rs` | answers queries, at once or later |
 //! | `sequence.rs` | sets of numbers, and numbers in payloads |
 
 mod answerer;
 mod confirms;
 mod drain;
+mod echo;
 mod pump;
 mod sequence;
 mod sip;
@@ -24,6 +26,7 @@ mod wire;
 pub use answerer::{Answerer, QUESTIONS_KEY};
 pub use confirms::Confirms;
 pub use drain::{Depth, drain, until_depth};
+pub use echo::{Echo, Echoed};
 pub use pump::{Pump, Pumped};
 pub use sequence::{FIRST, Numbers, payload};
 pub use sip::{Load, Pace, Tally, histogram, run};

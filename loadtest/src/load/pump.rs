@@ -22,8 +22,8 @@ const STALL: Duration = Duration::from_secs(10);
 pub struct Pump {
     /// Exchange; empty: the queue named by the routing key.
     pub exchange: String,
-    /// Routing key.
-    pub routing_key: String,
+    /// Routing keys, which take turns.
+    pub routing_keys: Vec<String>,
     /// Size of the payload in bytes.
     pub bytes: usize,
     /// At most so many per second; `None`: as fast as the broker confirms.
@@ -42,7 +42,12 @@ pub struct Pumped {
 impl Pump {
     /// As fast as possible to the queue `queue`, bodies of `bytes` bytes.
     pub fn to_queue(queue: &str, bytes: usize) -> Self {
-        Self { exchange: String::new(), routing_key: queue.into(), bytes, per_second: None }
+        Self::to_queues(vec![queue.into()], bytes)
+    }
+
+    /// The same to several queues, one message to each in turn.
+    pub fn to_queues(queues: Vec<String>, bytes: usize) -> Self {
+        Self { exchange: String::new(), routing_keys: queues, bytes, per_second: None }
     }
 
     /// Publishes until `done(count, time)` says so; returns when all are confirmed. Numbers begin with [`FIRST`].
@@ -54,6 +59,7 @@ impl Pump {
         let began = Instant::now();
         let (mut sent, mut confirmed, mut last_progress) = (0, 0, began);
         let mut confirms = Confirms::default();
+        let mut keys = self.routing_keys.iter().cycle();
         loop {
             let finished = done(sent, began.elapsed());
             if finished && confirmed == sent {
@@ -63,7 +69,8 @@ impl Pump {
             let window = (confirmed + WINDOW).min(allowed);
             while sent < window && wire.pending() < BATCH_BYTES && !done(sent, began.elapsed()) {
                 body[at..at + NUMBER.len()].copy_from_slice(format!("{:010}", FIRST + sent).as_bytes());
-                wire.publish(&self.exchange, self.routing_key.as_bytes(), b"", &body);
+                let key = keys.next().map_or(&b""[..], |key| key.as_bytes());
+                wire.publish(&self.exchange, key, b"", &body);
                 sent += 1;
             }
             wire.flush()?;

@@ -16,8 +16,11 @@ use crate::error::{Context, Error, Result};
 const CHANNEL: u16 = 1;
 const FRAME_END: u8 = 0xce;
 const FRAME_MAX: u32 = 131_072;
-/// Room for what is read in one go; at least one frame.
+/// Room for what is read in one go. It grows for larger messages, up to the limit.
 const BUFFER: usize = 512 * 1024;
+const BUFFER_LIMIT: usize = 64 << 20;
+/// Most of a body that one frame can hold.
+const BODY_MAX: usize = FRAME_MAX as usize - 8;
 /// Longest wait for an answer to a request.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -85,6 +88,8 @@ pub(super) struct Wire {
     output: Vec<u8>,
     reply_to: Vec<u8>,
     correlation_id: Vec<u8>,
+    /// A body that came in several frames.
+    body: Vec<u8>,
 }
 
 impl Wire {
@@ -94,7 +99,8 @@ impl Wire {
         stream.set_nodelay(true).context(|| "setting TCP_NODELAY".into())?;
         stream.set_nonblocking(true).context(|| "setting O_NONBLOCK".into())?;
         let (input, output) = (vec![0; BUFFER], b"AMQP\0\0\x09\x01".to_vec());
-        let mut wire = Self { stream, input, from: 0, to: 0, output, reply_to: Vec::new(), correlation_id: Vec::new() };
+        let (reply_to, correlation_id, body) = (Vec::new(), Vec::new(), Vec::new());
+        let mut wire = Self { stream, input, from: 0, to: 0, output, reply_to, correlation_id, body };
         wire.expect(method::CONNECTION_START)?;
         wire.method(0, method::CONNECTION_START_OK, |out| {
             out.long(0).short_text("PLAIN").long_text(b"\0guest\0guest").short_text("en_US");
@@ -157,9 +163,11 @@ impl Wire {
                 out.short_bytes(correlation_id);
             }
         });
-        frame(&mut self.output, BODY, CHANNEL, |out| {
-            out.0.extend_from_slice(body);
-        });
+        for part in body.chunks(BODY_MAX) {
+            frame(&mut self.output, BODY, CHANNEL, |out| {
+                out.0.extend_from_slice(part);
+            });
+        }
     }
 
     /// Bytes that wait for [`flush`](Self::flush).
@@ -190,12 +198,12 @@ impl Wire {
         while let Some(frame) = self.take_frame()? {
             match (frame.kind, frame.method(&self.input)) {
                 (METHOD, Some((method::BASIC_DELIVER, _))) => {
-                    let (Some(header), Some(body)) = (self.take_frame()?, self.take_frame()?) else {
+                    let Some((header, body)) = self.take_content()? else {
                         // The rest of the message has not come yet.
                         self.from = rewind;
                         return Ok(None);
                     };
-                    return self.delivery(header, body).map(|delivery| Some(Event::Deliver(delivery)));
+                    return Ok(Some(Event::Deliver(self.delivery(header, body))));
                 }
                 (METHOD, Some((method::BASIC_ACK, mut arguments))) => {
                     let (tag, multiple) = (arguments.long_long(), arguments.octet() & 1 != 0);
@@ -217,7 +225,10 @@ impl Wire {
         self.input.copy_within(self.from..self.to, 0);
         (self.from, self.to) = (0, self.to - self.from);
         if self.to == self.input.len() {
-            return Err(Error::new("a message is larger than the load generator's buffer"));
+            if self.to >= BUFFER_LIMIT {
+                return Err(Error::new("a message is larger than the load generator's buffer"));
+            }
+            self.input.resize(2 * self.to, 0);
         }
         if let Some(read) = self.read()? {
             return Ok(read);
@@ -294,14 +305,40 @@ impl Wire {
         }
     }
 
-    /// Properties and body of a message.
-    fn delivery(&mut self, header: Frame, body: Frame) -> Result<Delivery<'_>> {
-        let mut properties = Arguments(&self.input[header.from..header.to]);
-        let (_class, _weight) = (properties.short(), properties.short());
-        let size = properties.long_long() as usize;
-        if header.kind != HEADER || body.kind != BODY || size != body.to - body.from {
-            return Err(Error::new(format!("a message of {size} bytes that is not in one frame")));
+    /// Header and body of a message; `None` when not all of it has come yet.
+    fn take_content(&mut self) -> Result<Option<(Frame, Body)>> {
+        let Some(header) = self.take_frame()? else { return Ok(None) };
+        let mut fields = Arguments(&self.input[header.from..header.to]);
+        let (_class, _weight) = (fields.short(), fields.short());
+        let size = fields.long_long() as usize;
+        if header.kind != HEADER {
+            return Err(Error::new(format!("a frame of type {} instead of a message's header", header.kind)));
         }
+        let Some(first) = self.take_body()? else { return Ok(None) };
+        let mut have = first.to - first.from;
+        if have == size {
+            return Ok(Some((header, Body::Whole(first))));
+        }
+        self.body.clear();
+        self.body.extend_from_slice(&self.input[first.from..first.to]);
+        while have < size {
+            let Some(next) = self.take_body()? else { return Ok(None) };
+            self.body.extend_from_slice(&self.input[next.from..next.to]);
+            have += next.to - next.from;
+        }
+        Ok(Some((header, Body::Joined)))
+    }
+
+    fn take_body(&mut self) -> Result<Option<Frame>> {
+        match self.take_frame()? {
+            Some(frame) if frame.kind != BODY => Err(Error::new(format!("a frame of type {} in a body", frame.kind))),
+            frame => Ok(frame),
+        }
+    }
+
+    /// Properties and body of a message.
+    fn delivery(&mut self, header: Frame, body: Body) -> Delivery<'_> {
+        let mut properties = Arguments(&self.input[header.from + 12..header.to]);
         self.reply_to.clear();
         self.correlation_id.clear();
         let flags = properties.short();
@@ -314,8 +351,11 @@ impl Wire {
                 _ => self.reply_to.extend_from_slice(properties.short_text()),
             }
         }
-        let body = &self.input[body.from..body.to];
-        Ok(Delivery { body, reply_to: &self.reply_to, correlation_id: &self.correlation_id })
+        let body = match body {
+            Body::Whole(frame) => &self.input[frame.from..frame.to],
+            Body::Joined => &self.body,
+        };
+        Delivery { body, reply_to: &self.reply_to, correlation_id: &self.correlation_id }
     }
 
     fn method(&mut self, channel: u16, (class, method): (u16, u16), arguments: impl FnOnce(&mut Writer<'_>)) {
@@ -341,6 +381,14 @@ struct Frame {
     kind: u8,
     from: usize,
     to: usize,
+}
+
+/// Where a message's body lies.
+enum Body {
+    /// In the input.
+    Whole(Frame),
+    /// In `Wire::body`.
+    Joined,
 }
 
 impl Frame {

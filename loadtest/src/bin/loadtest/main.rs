@@ -15,6 +15,7 @@
 //! | `measure.rs` | one measurement: counts, latency, processor time |
 //! | `schedule.rs` | whose turn it is |
 //! | `report/` | medians, ratios, targets; tables, JSON, HTML |
+//! | `sweep/` | the commands `tuning` and `scale`: our module alone, one thing varied |
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "it talks to its user")]
@@ -25,6 +26,7 @@ mod plain;
 mod report;
 mod schedule;
 mod subject;
+mod sweep;
 mod workloads;
 
 use std::path::PathBuf;
@@ -40,12 +42,23 @@ use schedule::Schedule;
 const PAYLOAD_BYTES: usize = 500;
 
 fn main() -> ExitCode {
-    match compare() {
+    match chosen() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("loadtest: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Does what the command line asks for.
+fn chosen() -> Result<()> {
+    match std::env::args().nth(1) {
+        None => compare(),
+        Some(name) => match sweep::Command::named(&name) {
+            Some(command) => sweep::run(command),
+            None => Err(Error::new(format!("what is {name}? There are tuning and scale"))),
+        },
     }
 }
 
@@ -62,8 +75,7 @@ fn compare() -> Result<()> {
     let cells = schedule.work(&lab);
     let conditions = report::Conditions { runs, seconds, params: lab.params.clone(), took: began.elapsed() };
     let report = report::Report::new(cells, conditions);
-    let folder = std::env::var_os("FOLDER").map_or_else(|| Ok(target()?.join("loadtest")), |path| Ok(path.into()))?;
-    report.write(&folder)
+    report.write(&folder()?)
 }
 
 /// A setting from the environment; empty is the same as not set.
@@ -91,6 +103,11 @@ fn raise_descriptor_limit() {
         // Refused: it stays as it is.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+}
+
+/// Where results go: `FOLDER` in the environment, or a place in the target folder.
+fn folder() -> Result<PathBuf> {
+    std::env::var_os("FOLDER").map_or_else(|| Ok(target()?.join("loadtest")), |path| Ok(path.into()))
 }
 
 /// The target folder, in which this program lies.

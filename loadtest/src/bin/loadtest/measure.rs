@@ -76,7 +76,7 @@ pub struct Percentiles {
 
 impl Percentiles {
     /// Of values of which `per_us` make a microsecond; `None` when there are none.
-    fn of(values: &Histogram<u64>, per_us: f64) -> Option<Self> {
+    pub fn of(values: &Histogram<u64>, per_us: f64) -> Option<Self> {
         let at = |quantile: f64| values.value_at_quantile(quantile) as f64 / per_us;
         (!values.is_empty()).then(|| Self {
             mean: values.mean() / per_us,

@@ -15,7 +15,7 @@ mod json;
 mod machine;
 mod plots;
 mod summary;
-mod svg;
+pub mod svg;
 mod table;
 mod targets;
 
@@ -27,8 +27,8 @@ use rig::{Error, Result};
 
 use crate::schedule::Cell;
 use crate::subject::Subject;
-use machine::Machine;
-pub use summary::Summary;
+pub use machine::Machine;
+pub use summary::{Spread, Summary};
 use targets::Target;
 
 /// How it was measured.

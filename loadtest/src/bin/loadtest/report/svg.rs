@@ -64,6 +64,11 @@ impl Svg {
         ));
     }
 
+    /// A filled circle.
+    pub fn dot(&mut self, (x, y): (f64, f64), fill: &str) {
+        self.add(format_args!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="2.6" fill="{fill}"/>"#));
+    }
+
     /// A text in one line.
     pub fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, style: &str, text: &str) {
         let anchor = match anchor {
@@ -73,6 +78,15 @@ impl Svg {
         };
         let text = escape(text);
         self.add(format_args!(r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" {style}>{text}</text>"#));
+    }
+
+    /// The element as a file of its own: with a font, and a ground that is white on a dark page too.
+    pub fn finish_alone(mut self, title: &str) -> String {
+        let (width, height, content) = (self.width, self.height, std::mem::take(&mut self.content));
+        self.rect((0.0, 0.0), (width, height), "#fff");
+        let ground = std::mem::take(&mut self.content);
+        self.content = format!("{ground}<g font-family=\"Helvetica, Arial, sans-serif\">\n{content}</g>\n");
+        self.finish(title)
     }
 
     /// The element. `title` is for those who cannot see it.

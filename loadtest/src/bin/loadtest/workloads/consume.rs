@@ -17,7 +17,7 @@ use crate::plain::{self, Library};
 use crate::subject::Subject;
 
 /// Exchange and queue of events.
-pub(super) const EVENTS: &str = "load-events";
+pub const EVENTS: &str = "load-events";
 /// Full is so many events per second of measuring.
 const PRELOADED_PER_S: f64 = 30_000.0;
 /// How often the events are counted. Counting is one SIP request.
@@ -43,7 +43,7 @@ impl Form {
 }
 
 /// Subscription, event route and counter.
-pub(super) fn routes(no_ack: bool, reads: bool) -> String {
+pub fn routes(no_ack: bool, reads: bool) -> String {
     let no_ack = u8::from(no_ack);
     let fields = if reads {
         "$var(a) = $(kzE{kz.json,Seq}); $var(b) = $(kzE{kz.json,Event-Name}); $var(c) = $(kzE{kz.json,Last});"
@@ -60,15 +60,15 @@ pub(super) fn routes(no_ack: bool, reads: bool) -> String {
 }
 
 /// Answers the number of events so far.
-pub(super) const COUNT_ROUTE: &str = "if ($hdr(X-Case) == \"count\") { append_to_reply(\"X-Done: $stat(events)\\r\\n\"); sl_send_reply(\"200\", \"OK\"); exit; }";
+pub const COUNT_ROUTE: &str = "if ($hdr(X-Case) == \"count\") { append_to_reply(\"X-Done: $stat(events)\\r\\n\"); sl_send_reply(\"200\", \"OK\"); exit; }";
 
 /// Loads what [`routes`] need.
-pub(super) fn counting(builder: rig::Builder) -> rig::Builder {
+pub fn counting(builder: rig::Builder) -> rig::Builder {
     builder.load("statistics").line("modparam(\"statistics\", \"variable\", \"events\")")
 }
 
 /// How many events have been consumed.
-pub(super) fn consumed(sip: &SipClient) -> Result<u64> {
+pub fn consumed(sip: &SipClient) -> Result<u64> {
     let answer = sip.options("X-Case", "count")?;
     answer.header("X-Done").parse().map_err(|_| Error::new("the script does not count its events"))
 }
@@ -147,7 +147,7 @@ fn pump_for(client: Client, duration: Duration) -> Result<Pumped> {
 }
 
 /// Waits until `count` events are consumed; how many were, and when the last one was seen.
-pub(super) fn until_consumed(sip: &SipClient, count: u64) -> Result<(u64, Instant)> {
+pub fn until_consumed(sip: &SipClient, count: u64) -> Result<(u64, Instant)> {
     let (mut seen, mut last) = (consumed(sip)?, Instant::now());
     while seen < count && last.elapsed() < SILENCE {
         std::thread::sleep(POLL);
@@ -160,7 +160,7 @@ pub(super) fn until_consumed(sip: &SipClient, count: u64) -> Result<(u64, Instan
 }
 
 /// Notes events that are missing or too many.
-pub(super) fn account(run: &mut Run, published: u64, consumed: u64) {
+pub fn account(run: &mut Run, published: u64, consumed: u64) {
     run.lost += published.saturating_sub(consumed);
     run.duplicated += consumed.saturating_sub(published);
 }

@@ -1,10 +1,10 @@
 //! The workloads: the same for every subject that can do them.
 
-mod consume;
+pub mod consume;
 mod idle;
 mod mixed;
-mod publish;
-mod query;
+pub mod publish;
+pub mod query;
 mod script_loop;
 
 use rig::load::{Numbers, drain, until_depth};
@@ -80,13 +80,13 @@ fn needed(server: Option<&Server>) -> Result<&Server> {
 }
 
 /// Waits until everything in `accepted` has arrived in the queue of publishes, or will not.
-fn until_arrived(lab: &Lab, count: u64) -> Result<Option<std::time::Instant>> {
+pub fn until_arrived(lab: &Lab, count: u64) -> Result<Option<std::time::Instant>> {
     let patience = std::time::Duration::from_secs(3);
     until_depth(lab.broker.client(), PUBLISHED, patience, |depth| depth.messages >= count)
 }
 
 /// Empties the queue of publishes and compares it with what was accepted.
-fn compare(lab: &Lab, accepted: &Numbers, run: &mut Run) -> Result<()> {
+pub fn compare(lab: &Lab, accepted: &Numbers, run: &mut Run) -> Result<()> {
     let arrived = drain(lab.broker.client(), PUBLISHED, accepted.distinct())?;
     run.lost += accepted.missing_in(&arrived);
     run.duplicated += arrived.repeated();

@@ -37,7 +37,7 @@ impl Query {
 }
 
 /// The script of a query.
-pub(super) fn route(subject: Subject) -> String {
+pub fn route(subject: Subject) -> String {
     let query = subject.query(QUESTIONS_KEY, QUESTIONS_KEY);
     // Kamailio expands no variables in an assigned text.
     let (payload, answer) = (payload("' + $hdr(X-Seq) + '", PAYLOAD_BYTES), subject.answer());
