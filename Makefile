@@ -33,7 +33,7 @@ demo: module
 	@$(CARGO) build --quiet --package kazoo-loadtest --bin demo
 	@KAZOO_MODULE=$(MODULE) $(TARGET)/debug/demo
 
-# Every kind of trouble with broker, network and processes under SIP load, five times each: half an hour. Less of it:
+# Every kind of trouble with broker, network and processes under SIP load, five times each: twenty minutes. Less of it:
 # make faults FAULT=broker-kill,blackhole ROUNDS=1
 faults: module
 	@$(CARGO) build --quiet --package kazoo-loadtest --bin faults

@@ -284,7 +284,9 @@ const SIP: [Column; 9] = [
 
 fn table(results: &Map<String, Value>, columns: &[Column]) -> String {
     let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
-    let mut text = format!("| fault | {} |\n|---|{}\n", titles.join(" | "), "--:|".repeat(columns.len()));
+    // Numbers to the right, words to the left.
+    let rules: String = titles.iter().map(|title| if *title == WHAT[0].0 { "---|" } else { "--:|" }).collect();
+    let mut text = format!("| fault | {} |\n|---|{rules}\n", titles.join(" | "));
     for fault in FAULTS {
         let Some(result) = results.get(fault.name) else { continue };
         let cells: Vec<String> = columns.iter().map(|(_, text)| text(result)).collect();
