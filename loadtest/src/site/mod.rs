@@ -5,9 +5,11 @@
 //! | `mod.rs` | brokers, proxies, Kamailio, applications, and what came out of them |
 //! | `load.rs` | SIP load, and the answer times of any window of it |
 //! | `trail.rs` | what the consumers did, from Kamailio's log, which outlives it |
+//! | `verdict.rs` | last lines and exit code of the programs |
 
 mod load;
 mod trail;
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use crate::sip::SipClient;
 
 pub use load::{Answers, Load, Window};
 pub use trail::Trail;
+pub use verdict::judge;
 
 /// The user that Kamailio logs in as, and that the applications are not.
 pub const USER: &str = "edge";

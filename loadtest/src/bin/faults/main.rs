@@ -20,30 +20,13 @@ mod run;
 mod table;
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use list::{FAULTS, Fault, Plan, SHORT};
 use rig::{Error, Result, site};
 use table::{Numbers, Report};
 
 fn main() -> ExitCode {
-    let began = Instant::now();
-    let verdict = matrix();
-    let took = began.elapsed().as_secs();
-    match verdict {
-        Ok(broken) if broken.is_empty() => {
-            println!("faults: ok, every promise kept ({took} s)");
-            ExitCode::SUCCESS
-        }
-        Ok(broken) => {
-            println!("{}\nfaults: FAILED, {} promises broken ({took} s)", broken.join("\n"), broken.len());
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("{error}\nfaults: FAILED, could not be run ({took} s)");
-            ExitCode::FAILURE
-        }
-    }
+    site::judge("faults", matrix)
 }
 
 /// Runs what was asked for; returns the broken promises.

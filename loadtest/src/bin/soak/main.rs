@@ -25,29 +25,12 @@ mod table;
 
 use std::fs;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use plan::Plan;
 use rig::{Error, Result, site};
 
 fn main() -> ExitCode {
-    let began = Instant::now();
-    let verdict = soak();
-    let took = began.elapsed().as_secs();
-    match verdict {
-        Ok(broken) if broken.is_empty() => {
-            println!("soak: ok, every promise kept ({took} s)");
-            ExitCode::SUCCESS
-        }
-        Ok(broken) => {
-            println!("{}\nsoak: FAILED, {} promises broken ({took} s)", broken.join("\n"), broken.len());
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            println!("{error}\nsoak: FAILED, could not be run ({took} s)");
-            ExitCode::FAILURE
-        }
-    }
+    site::judge("soak", soak)
 }
 
 /// Runs what was asked for; returns the broken promises.

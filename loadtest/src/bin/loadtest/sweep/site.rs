@@ -8,14 +8,13 @@ use rig::{Builder, Error, Exchange, Queue, Result};
 use super::plan::Setup;
 use crate::lab::{Kinds, Lab, PUBLISHED, Server, by_kind};
 use crate::subject::Subject;
+use crate::workloads::script_loop::FIRST_OF_REQUEST;
 use crate::workloads::{consume, query};
 
 /// Exchange and routing key of the event routes' own publishes, and the queue in which they arrive.
 pub const BACK: &str = "load-back";
 /// Queue of the events that are answered so.
 pub const ECHO: &str = "load-echo";
-/// Numbers of a loop's publishes are its request's with four more digits, from these on.
-pub const FIRST_OF_LOOP: u64 = 1000;
 /// Longest text that a script has as one literal; longer payloads it builds once in each process.
 const LITERAL: usize = 4000;
 /// A server has all its consumers after so long, or will not.
@@ -96,7 +95,7 @@ fn script(setup: &Setup) -> String {
     let (asked, key) = (query::route(Subject::Ours), rig::load::QUESTIONS_KEY);
     let question = payload("' + $hdr(X-Seq) + '", setup.bytes.min(LITERAL));
     let (publish, publish_next) = (publish(setup, "$hdr(X-Seq)"), publish(setup, "$hdr(X-Seq)$var(i)"));
-    let (count, end) = (consume::COUNT_ROUTE, FIRST_OF_LOOP + setup.per_loop);
+    let (count, end) = (consume::COUNT_ROUTE, FIRST_OF_REQUEST + setup.per_loop);
     format!(
         "request_route {{\n\
              {count}\n\
@@ -113,7 +112,7 @@ fn script(setup: &Setup) -> String {
                  sl_send_reply(\"503\", \"Not asked\");\n\
                  exit;\n\
              case \"loop\":\n\
-                 $var(i) = {FIRST_OF_LOOP};\n\
+                 $var(i) = {FIRST_OF_REQUEST};\n\
                  $var(done) = 0;\n\
                  while ($var(i) < {end}) {{\n\
                      {publish_next}\n\

@@ -2,25 +2,22 @@
 
 use std::time::Duration;
 
-use rig::load::{Answerer, Echo, FIRST, Load, Numbers, Pace, Pump};
+use rig::load::{Answerer, Echo, Pace, Pump};
 use rig::{Result, SipClient};
 
 use super::plan::{Asked, Task};
 use super::result::Sample;
-use super::site::{BACK, ECHO, FIRST_OF_LOOP, Site, event_queues};
+use super::site::{BACK, ECHO, Site, event_queues};
 use crate::lab::{Lab, PUBLISHED};
 use crate::measure::{Meter, Percentiles, Run};
 use crate::subject::Subject;
-use crate::workloads::{Point, Workload, compare, consume, publish, until_arrived};
-
-/// Loops may take some seconds where several share a slow broker.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::workloads::{Point, Workload, consume, publish, script_loop};
 
 /// Does it.
 pub fn perform(lab: &Lab, site: &Site, task: Task) -> Result<Sample> {
     match task {
         Task::Publish(outstanding) => per_request(lab, site, outstanding),
-        Task::Loop(processes) => script_loop(lab, site, processes),
+        Task::Loop(processes) => looping(lab, site, processes),
         Task::Query(asked) => ask(lab, site, "query", Pace::Closed(asked.load), asked),
         Task::Async(asked) => ask(lab, site, "async", Pace::Open(asked.load), asked),
         Task::Echo(per_second) => echo(lab, site, per_second),
@@ -41,27 +38,9 @@ fn per_request(lab: &Lab, site: &Site, outstanding: u32) -> Result<Sample> {
     Ok(Sample { refused: run.failed, ..Run { failed: 0, ..run }.into() })
 }
 
-fn script_loop(lab: &Lab, site: &Site, processes: u32) -> Result<Sample> {
+fn looping(lab: &Lab, site: &Site, processes: u32) -> Result<Sample> {
     lab.broker.purge(PUBLISHED)?;
-    let meter = Meter::start(lab, Some(&site.server))?;
-    let began = meter.began;
-    let requests = site.server.requests("loop", Pace::Closed(processes), lab.duration);
-    let tally = rig::load::run(&Load { patience: PATIENCE, ..requests })?;
-    let arrived = until_arrived(lab, tally.done)?;
-    let mut run = meter.stop(tally.done);
-    run.sip(&tally);
-    // That of the loop, not of a publish.
-    (run.latency, run.latency_us) = (None, None);
-    run.set_rate(tally.done, arrived.unwrap_or(tally.last_good) - began);
-    let refused = tally.good.distinct() * site.setup.per_loop - tally.done;
-    let mut accepted = Numbers::default();
-    for request in (FIRST..FIRST + tally.sent).filter(|request| tally.good.contains(*request)) {
-        let from = request * 10_000 + FIRST_OF_LOOP;
-        accepted.add_range(from..from + site.setup.per_loop);
-    }
-    compare(lab, &accepted, &mut run)?;
-    // Those that the script was told of are not lost.
-    run.lost = run.lost.saturating_sub(refused);
+    let (run, refused) = script_loop::script(lab, &site.server, processes, site.setup.per_loop)?;
     Ok(Sample { refused, ..run.into() })
 }
 

@@ -5,7 +5,7 @@ mod idle;
 mod mixed;
 pub mod publish;
 pub mod query;
-mod script_loop;
+pub mod script_loop;
 
 use rig::load::{Numbers, drain, until_depth};
 use rig::{Error, Result};

@@ -14,7 +14,7 @@ use crate::plain::{self, Library};
 use crate::subject::Subject;
 
 /// Numbers of publishes are those of their request with four more digits, from these on.
-const FIRST_OF_REQUEST: u64 = 1000;
+pub const FIRST_OF_REQUEST: u64 = 1000;
 /// The longest loops take some seconds where eight share a slow broker.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -84,15 +84,20 @@ impl Workload for ScriptLoop {
         match subject {
             Subject::Amqprs => plain(lab, Library::Amqprs),
             Subject::Lapin => plain(lab, Library::Lapin),
-            _ => script(lab, subject, needed(server)?, point),
+            _ => {
+                let (run, refused) = script(lab, needed(server)?, point.load, per_request(subject))?;
+                Ok(Run { failed: run.failed + refused, ..run })
+            }
         }
     }
 }
 
-fn script(lab: &Lab, subject: Subject, server: &Server, point: &Point) -> Result<Run> {
+/// So many processes publish `per_request` messages for each SIP request. Returns how many messages the script was told
+/// are refused, too: these count as neither failed nor lost.
+pub fn script(lab: &Lab, server: &Server, processes: u32, per_request: u64) -> Result<(Run, u64)> {
     let meter = Meter::start(lab, Some(server))?;
     let began = meter.began;
-    let requests = server.requests("loop", Pace::Closed(point.load), lab.duration);
+    let requests = server.requests("loop", Pace::Closed(processes), lab.duration);
     let tally = rig::load::run(&Load { patience: PATIENCE, ..requests })?;
     let arrived = until_arrived(lab, tally.done)?;
     let mut run = meter.stop(tally.done);
@@ -100,18 +105,15 @@ fn script(lab: &Lab, subject: Subject, server: &Server, point: &Point) -> Result
     // That of the loop, not of a publish.
     (run.latency, run.latency_us) = (None, None);
     run.set_rate(tally.done, arrived.unwrap_or(tally.last_good) - began);
-    run.failed += tally.good.distinct() * per_request(subject) - tally.done;
+    let refused = tally.good.distinct() * per_request - tally.done;
     let mut accepted = Numbers::default();
-    for request in FIRST..FIRST + tally.sent {
-        if tally.good.contains(request) {
-            let from = request * 10_000 + FIRST_OF_REQUEST;
-            accepted.add_range(from..from + per_request(subject));
-        }
+    for request in (FIRST..FIRST + tally.sent).filter(|request| tally.good.contains(*request)) {
+        let from = request * 10_000 + FIRST_OF_REQUEST;
+        accepted.add_range(from..from + per_request);
     }
     compare(lab, &accepted, &mut run)?;
-    // Those that the script was told of are failed, not lost.
-    run.lost = run.lost.saturating_sub(run.failed);
-    Ok(run)
+    run.lost = run.lost.saturating_sub(refused);
+    Ok((run, refused))
 }
 
 fn plain(lab: &Lab, library: Library) -> Result<Run> {
