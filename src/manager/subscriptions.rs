@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::amqp::Channel;
+use super::amqp::{Broken, Channel};
 use super::inbox::Inbox;
 use super::log::Log;
 use super::poison::Suspect;
@@ -30,6 +30,13 @@ const RETRY_MAX_NS: u64 = 60_000_000_000;
 /// is not declared: the consumers have to catch up first.
 const MAX_RETIRING: usize = 4;
 
+/// Acknowledgements that go out within this time of the last one are held back until it is over, so that one settles as
+/// many messages as possible. Those of messages that come now and then go out at once.
+pub const HOLD_NS: u64 = 5_000_000;
+
+/// So many messages that are finished and not acknowledged, or a quarter of the prefetch if that is less, are not held back.
+const MAX_HELD: usize = 128;
+
 /// A channel on which messages came.
 #[derive(Debug)]
 pub struct Active {
@@ -40,6 +47,8 @@ pub struct Active {
     session: u64,
     channel: Channel,
     tracker: Tracker,
+    /// When it was last acknowledged on.
+    settled_ns: u64,
     /// Messages of the backlog after a reconnect that are still to come.
     pub backlog: u32,
     /// It consumes nothing any more, and nobody delivers again what it brought.
@@ -51,12 +60,34 @@ pub struct Active {
 impl Active {
     /// Whether all that came on it so far is handled. `inbox`: where the rest of it may wait.
     fn is_worked_off(&self, inbox: &Inbox) -> bool {
-        !self.tracker.has_open() && !inbox.holds(self.channel.epoch())
+        !self.tracker.has_open() && self.tracker.held() == 0 && !inbox.holds(self.channel.epoch())
     }
 
-    /// Tells the broker. False if the connection takes nothing any more; a closed channel reports itself.
-    fn tell(&self, settle: Settle) -> bool {
-        self.channel.settle(settle).is_ok() || !self.channel.is_open()
+    /// Tells the broker. A closed channel reports itself.
+    fn tell(&self, settle: Settle) -> Result<(), Broken> {
+        self.channel.settle(settle).or_else(|broken| if self.channel.is_open() { Err(broken) } else { Ok(()) })
+    }
+
+    /// Acknowledges what is finished if there is much of it or the last time was a while ago. What is finished behind
+    /// the front waits for the front, unless that stands still or too much waits.
+    fn settle_due(&mut self, limit: usize, now_ns: u64) -> Result<u64, Broken> {
+        let in_time = now_ns.saturating_sub(self.settled_ns) >= HOLD_NS;
+        if !in_time && self.tracker.held() < limit {
+            return Ok(0);
+        }
+        self.settled_ns = now_ns;
+        let at_front = self.settle(Tracker::settle_front)?;
+        if (in_time && at_front == 0) || self.tracker.held() >= 2 * limit {
+            return Ok(at_front + self.settle(Tracker::settle_all)?);
+        }
+        Ok(at_front)
+    }
+
+    fn settle(&mut self, how: fn(&mut Tracker, &mut Vec<Settle>) -> u64) -> Result<u64, Broken> {
+        let mut settles = Vec::new();
+        let settled = how(&mut self.tracker, &mut settles);
+        settles.into_iter().try_for_each(|settle| self.tell(settle))?;
+        Ok(settled)
     }
 }
 
@@ -94,7 +125,8 @@ pub struct Subscriptions {
     states: HashMap<(u64, usize), State>,
     /// By epoch. Looked up several times for each message, and there are few.
     active: BTreeMap<u64, Active>,
-    dirty: Vec<u64>,
+    /// Epochs of channels with messages that are finished and not acknowledged.
+    unsettled: Vec<u64>,
     /// Where to show what is declared, with the record of each broker and subscription.
     board: Board,
     shown: HashMap<(usize, usize), Shown>,
@@ -112,7 +144,7 @@ impl Subscriptions {
             read: false,
             states: HashMap::new(),
             active: BTreeMap::new(),
-            dirty: Vec::new(),
+            unsettled: Vec::new(),
             board,
             shown: HashMap::new(),
             broken: None,
@@ -212,8 +244,9 @@ impl Subscriptions {
                 let backlog = if reconnect { backlog } else { 0 };
                 self.show(broker, index, status::State::Consuming, declared, String::new());
                 let tracker = Tracker::default();
+                let (retiring, drained) = (false, false);
                 let active =
-                    Active { index, broker, session, channel, tracker, backlog, retiring: false, drained: false };
+                    Active { index, broker, session, channel, tracker, settled_ns: 0, backlog, retiring, drained };
                 self.active.insert(epoch, active);
                 State::Active
             }
@@ -304,27 +337,43 @@ impl Subscriptions {
     pub fn finish(&mut self, epoch: u64, tag: u64, verdict: Verdict) -> bool {
         let Some(active) = self.active.get_mut(&epoch) else { return false };
         if let Some(settle) = active.tracker.finish(tag, verdict)
-            && !active.tell(settle)
+            && active.tell(settle).is_err()
         {
             self.broken = Some(active.session);
         }
-        if !self.dirty.contains(&epoch) {
-            self.dirty.push(epoch);
+        if !self.unsettled.contains(&epoch) {
+            self.unsettled.push(epoch);
         }
         true
     }
 
-    /// Sends the acknowledgements that came together since the last call; returns how many messages they settle.
-    pub fn flush(&mut self) -> u64 {
+    /// Whether acknowledgements are held back.
+    pub fn holds_acks(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Sends the acknowledgements that are due; returns how many messages they settle.
+    pub fn settle_due(&mut self, now_ns: u64) -> u64 {
+        let limit = usize::from(self.setup.config.prefetch / 4).clamp(1, MAX_HELD);
+        self.settle(|active| active.settle_due(limit, now_ns))
+    }
+
+    /// Sends all acknowledgements that are held back; returns how many messages they settle.
+    pub fn settle_all(&mut self) -> u64 {
+        self.settle(|active| active.settle(Tracker::settle_all))
+    }
+
+    fn settle(&mut self, how: impl Fn(&mut Active) -> Result<u64, Broken>) -> u64 {
         let mut settled = 0;
-        for epoch in self.dirty.drain(..) {
-            let Some(active) = self.active.get_mut(&epoch) else { continue };
-            let mut settles = Vec::new();
-            settled += active.tracker.flush(|settle| settles.push(settle));
-            if !settles.into_iter().all(|settle| active.tell(settle)) {
-                self.broken = Some(active.session);
+        let (active, broken) = (&mut self.active, &mut self.broken);
+        self.unsettled.retain(|epoch| {
+            let Some(active) = active.get_mut(epoch) else { return false };
+            match how(active) {
+                Ok(messages) => settled += messages,
+                Err(Broken) => *broken = Some(active.session),
             }
-        }
+            active.tracker.held() > 0
+        });
         settled
     }
 

@@ -1,7 +1,10 @@
 //! Delivery tags of one channel that wait for their acknowledgement.
 //!
-//! Consumers finish out of order. What is finished at the front goes out as one acknowledgement with `multiple`;
-//! the rest one by one, so that a slow event does not hold back the prefetch of the quick ones.
+//! Consumers finish out of order. What is finished at the front goes out as one acknowledgement with `multiple`. The rest is
+//! held back for a while, because mostly the front catches up; then it goes out one by one, so that a slow event does
+//! not hold back the prefetch of the quick ones.
+//!
+//! To the broker an acknowledgement costs as much as half an event, whether it settles one message or a hundred.
 
 use std::collections::VecDeque;
 
@@ -30,6 +33,7 @@ enum State {
 pub struct Tracker {
     tags: VecDeque<State>,
     first: u64,
+    /// The tags that are finished and not settled.
     finished: Vec<u64>,
 }
 
@@ -70,12 +74,13 @@ impl Tracker {
         self.tags.contains(&State::Open)
     }
 
-    /// What to send for all that finished since the last call. Returns how many messages that acknowledges.
-    pub fn flush(&mut self, mut send: impl FnMut(Settle)) -> u64 {
-        if self.finished.is_empty() {
-            return 0;
-        }
-        let ack = |tag, multiple| Settle { tag, multiple, verdict: Verdict::Ack };
+    /// How many messages are finished and not acknowledged yet.
+    pub fn held(&self) -> usize {
+        self.finished.len()
+    }
+
+    /// What to send for what is finished at the front. Returns how many messages that acknowledges.
+    pub fn settle_front(&mut self, send: &mut Vec<Settle>) -> u64 {
         let mut upto = None;
         while let Some(state) = self.tags.front().filter(|s| **s != State::Open) {
             if *state == State::Finished {
@@ -84,17 +89,24 @@ impl Tracker {
             self.tags.pop_front();
             self.first += 1;
         }
-        if let Some(tag) = upto {
-            send(ack(tag, true));
-        }
-        let finished = std::mem::take(&mut self.finished);
-        for tag in &finished {
+        let Some(tag) = upto else { return 0 };
+        send.push(Settle { tag, multiple: true, verdict: Verdict::Ack });
+        let (before, first) = (self.finished.len(), self.first);
+        self.finished.retain(|tag| *tag >= first);
+        (before - self.finished.len()) as u64
+    }
+
+    /// What to send for all that is finished. Returns how many messages that acknowledges.
+    pub fn settle_all(&mut self, send: &mut Vec<Settle>) -> u64 {
+        let at_front = self.settle_front(send);
+        let rest = std::mem::take(&mut self.finished);
+        for tag in &rest {
             if let Some(state) = self.state(*tag) {
                 *state = State::Settled;
-                send(ack(*tag, false));
+                send.push(Settle { tag: *tag, multiple: false, verdict: Verdict::Ack });
             }
         }
-        finished.len() as u64
+        at_front + rest.len() as u64
     }
 
     fn state(&mut self, tag: u64) -> Option<&mut State> {
@@ -108,8 +120,12 @@ mod tests {
 
     fn flush(tracker: &mut Tracker) -> Vec<(u64, bool)> {
         let mut sent = Vec::new();
-        tracker.flush(|s| sent.push((s.tag, s.multiple)));
-        sent
+        tracker.settle_all(&mut sent);
+        in_short(&sent)
+    }
+
+    fn in_short(sent: &[Settle]) -> Vec<(u64, bool)> {
+        sent.iter().map(|settle| (settle.tag, settle.multiple)).collect()
     }
 
     #[test]
@@ -127,6 +143,19 @@ mod tests {
         assert_eq!(flush(&mut tracker), []);
         tracker.finish(4, Verdict::Ack);
         assert_eq!(flush(&mut tracker), [(4, true)], "multiple must name a tag that the broker still waits for");
+    }
+
+    #[test]
+    fn what_is_finished_behind_an_open_one_is_held_until_the_front_catches_up() {
+        let mut tracker = Tracker::default();
+        (1..=4).for_each(|tag| tracker.delivered(tag));
+        let mut sent = Vec::new();
+        for (tag, settled, held) in [(2, 0, 1), (4, 0, 2), (1, 2, 1), (3, 2, 0)] {
+            tracker.finish(tag, Verdict::Ack);
+            assert_eq!((tracker.settle_front(&mut sent), tracker.held()), (settled, held));
+        }
+        assert_eq!(in_short(&sent), [(2, true), (4, true)]);
+        assert_eq!(flush(&mut tracker), []);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use super::publisher::{Around, Publisher};
 use super::queries::{Outcomes, Queries, Replies};
 use super::resumes::Resumes;
 use super::session::Setup;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{HOLD_NS, Subscriptions};
 use super::suspects::Suspects;
 use super::tls::ClientTls;
 use super::wake::Wake;
@@ -162,7 +162,7 @@ impl Manager {
             }
         }
         self.publisher.release(&mut self.port);
-        self.flush_acks();
+        self.settle_due(now_ns);
         moved
     }
 
@@ -184,7 +184,8 @@ impl Manager {
     /// Closes all connections; a second at most.
     pub async fn close(&mut self) {
         while self.ack_turn() > 0 {}
-        self.flush_acks();
+        let settled = self.subscriptions.settle_all();
+        self.acknowledged(settled);
         let sessions: Vec<u64> = self.links.up().map(|(_, o)| o.session).collect();
         let taken: Vec<_> =
             sessions.into_iter().filter_map(|s| self.links.take(s, "the server stops", u64::MAX / 2)).collect();
@@ -252,8 +253,12 @@ impl Manager {
         moved
     }
 
-    fn flush_acks(&mut self) {
-        let settled = self.subscriptions.flush();
+    fn settle_due(&mut self, now_ns: u64) {
+        let settled = self.subscriptions.settle_due(now_ns);
+        self.acknowledged(settled);
+    }
+
+    fn acknowledged(&mut self, settled: u64) {
         self.port.row.add(Counter::Acknowledged, settled);
         if let Some(session) = self.subscriptions.take_broken() {
             self.session_lost(session, "takes no more acknowledgements", now_ns());
@@ -323,6 +328,9 @@ impl Manager {
             limit = limit.min(Duration::from_nanos(attempt.saturating_sub(now_ns)).max(Duration::from_millis(1)));
         }
         limit = limit.min(c.hang_timeout / 4);
+        if self.subscriptions.holds_acks() {
+            limit = limit.min(Duration::from_nanos(HOLD_NS));
+        }
         let pressing = !self.queries.is_empty()
             || self.outcomes.resumes.any_open()
             || self.outcomes.replies.is_waiting(now_ns)
