@@ -2,6 +2,8 @@
 //!
 //! Travels as the text of one fragmented message (see [`super::fragment`]): the fixed fields, then the body.
 
+use std::borrow::Cow;
+
 use super::wire::{Put, Take};
 
 /// Why a consumer process gets this message.
@@ -28,9 +30,9 @@ pub struct AckHandle {
     pub delivery_tag: u64,
 }
 
-/// One consumed message.
+/// One consumed message. The manager makes it of what it has, a consumer reads it where it was joined: no copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivery {
+pub struct Delivery<'a> {
     /// Why it was sent.
     pub kind: DeliveryKind,
     /// Set when the consumer has to acknowledge after the event route; else the manager has done so.
@@ -42,15 +44,15 @@ pub struct Delivery {
     /// When it arrived, Unix seconds.
     pub received_unix: u64,
     /// Exchange it was published to.
-    pub exchange: Vec<u8>,
+    pub exchange: Cow<'a, [u8]>,
     /// Routing key it was published with.
-    pub routing_key: Vec<u8>,
+    pub routing_key: Cow<'a, [u8]>,
     /// The subscription's own `event_key`; empty: the module's.
-    pub event_key: Vec<u8>,
+    pub event_key: Cow<'a, [u8]>,
     /// The subscription's own `event_subkey`; empty: the module's.
-    pub event_subkey: Vec<u8>,
+    pub event_subkey: Cow<'a, [u8]>,
     /// The body as it came from the bus: any bytes.
-    pub body: Vec<u8>,
+    pub body: Cow<'a, [u8]>,
 }
 
 impl DeliveryKind {
@@ -61,7 +63,7 @@ impl DeliveryKind {
     }
 }
 
-impl Delivery {
+impl Delivery<'static> {
     /// What the module itself gives to the consumers: nothing to acknowledge.
     pub fn local(kind: DeliveryKind, body: Vec<u8>) -> Self {
         Self {
@@ -70,11 +72,11 @@ impl Delivery {
             redelivered: false,
             broker_id: 0,
             received_unix: super::clock::unix_seconds(),
-            exchange: Vec::new(),
-            routing_key: Vec::new(),
-            event_key: Vec::new(),
-            event_subkey: Vec::new(),
-            body,
+            exchange: Cow::Borrowed(b""),
+            routing_key: Cow::Borrowed(b""),
+            event_key: Cow::Borrowed(b""),
+            event_subkey: Cow::Borrowed(b""),
+            body: Cow::Owned(body),
         }
     }
 }
@@ -82,10 +84,16 @@ impl Delivery {
 const WANTS_ACK: u8 = 1;
 const REDELIVERED: u8 = 2;
 
-impl Delivery {
+impl<'a> Delivery<'a> {
     /// Writes the delivery as one message. Names longer than 255 bytes are cut: AMQP has none.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
+        self.encode_head(out);
+        out.extend_from_slice(&self.body);
+    }
+
+    /// Appends all but the body, which comes last.
+    pub fn encode_head(&self, out: &mut Vec<u8>) {
         let mut put = Put(out);
         put.u8(match self.kind {
             DeliveryKind::Message => 0,
@@ -103,11 +111,23 @@ impl Delivery {
         for name in [&self.exchange, &self.routing_key, &self.event_key, &self.event_subkey] {
             put.short(name);
         }
-        put.0.extend_from_slice(&self.body);
+    }
+
+    /// The same with texts of its own.
+    pub fn into_owned(self) -> Delivery<'static> {
+        let owned = |text: Cow<'a, [u8]>| Cow::Owned(text.into_owned());
+        Delivery {
+            exchange: owned(self.exchange),
+            routing_key: owned(self.routing_key),
+            event_key: owned(self.event_key),
+            event_subkey: owned(self.event_subkey),
+            body: owned(self.body),
+            ..self
+        }
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut take = Take(bytes);
         let kind = match take.u8()? {
             0 => DeliveryKind::Message,
@@ -124,11 +144,11 @@ impl Delivery {
             redelivered: flags & REDELIVERED != 0,
             broker_id: take.u32()?,
             received_unix: take.u64()?,
-            exchange: take.short()?.to_vec(),
-            routing_key: take.short()?.to_vec(),
-            event_key: take.short()?.to_vec(),
-            event_subkey: take.short()?.to_vec(),
-            body: take.rest().to_vec(),
+            exchange: take.short()?.into(),
+            routing_key: take.short()?.into(),
+            event_key: take.short()?.into(),
+            event_subkey: take.short()?.into(),
+            body: take.rest().into(),
         })
     }
 }
@@ -145,11 +165,11 @@ mod tests {
             redelivered: true,
             broker_id: 1,
             received_unix: 4,
-            exchange: b"dialoginfo".to_vec(),
-            routing_key: b"BLF".to_vec(),
-            event_key: Vec::new(),
-            event_subkey: b"Sub".to_vec(),
-            body: b"{\"a\":1}".to_vec(),
+            exchange: b"dialoginfo".into(),
+            routing_key: b"BLF".into(),
+            event_key: b"".into(),
+            event_subkey: b"Sub".into(),
+            body: b"{\"a\":1}".into(),
         };
         for ack in [delivery.ack, None] {
             delivery.ack = ack;

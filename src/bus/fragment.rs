@@ -3,7 +3,9 @@
 //! A fragment names its message by number. A reader that sees a fragment out of sequence (the manager was killed
 //! half way and its successor started over) drops the torn message: the broker still holds it and sends it again.
 
-use super::wire::{Put, Take};
+use std::ops::Range;
+
+use super::wire::Take;
 
 /// Bytes of a fragment's own header: message number, offset, total length.
 pub const HEADER: usize = 24;
@@ -21,18 +23,16 @@ impl Cutter {
         Self { message, at: 0 }
     }
 
-    /// Writes the header of the next fragment into `header` and returns its piece of `text`, at most `room` bytes
-    /// of record in all. `None` when all was sent.
+    /// The header of the next fragment, and its piece of a message of `total` bytes, at most `room` bytes of record in all.
     ///
     /// An empty message is one empty fragment. Call [`advance`](Self::advance) after the fragment is in the ring.
-    pub fn piece<'t>(&self, text: &'t [u8], room: usize, header: &mut Vec<u8>) -> &'t [u8] {
-        let end = text.len().min(self.at + room.saturating_sub(HEADER));
-        header.clear();
-        let mut put = Put(header);
-        put.u64(self.message);
-        put.u64(self.at as u64);
-        put.u64(text.len() as u64);
-        &text[self.at..end]
+    pub fn piece(&self, total: usize, room: usize) -> ([u8; HEADER], Range<usize>) {
+        let end = total.min(self.at + room.saturating_sub(HEADER));
+        let mut header = [0; HEADER];
+        header[..8].copy_from_slice(&self.message.to_ne_bytes());
+        header[8..16].copy_from_slice(&(self.at as u64).to_ne_bytes());
+        header[16..].copy_from_slice(&(total as u64).to_ne_bytes());
+        (header, self.at..end)
     }
 
     /// Moves past `sent` bytes; true when the message of `total` bytes is complete.
@@ -124,11 +124,9 @@ mod tests {
         let mut cutter = Cutter::new(message);
         let mut out = Vec::new();
         loop {
-            let mut header = Vec::new();
-            let piece = cutter.piece(text, room, &mut header);
+            let (header, piece) = cutter.piece(text.len(), room);
             let len = piece.len();
-            header.extend_from_slice(piece);
-            out.push(header);
+            out.push([&header, &text[piece]].concat());
             if cutter.advance(len, text.len()) {
                 return out;
             }

@@ -11,7 +11,7 @@ use super::BusError;
 use super::ack::AckRecord;
 pub use super::ack::Verdict;
 use super::counters::{Counter, Row};
-use super::delivery::Delivery;
+use super::delivery::{AckHandle, Delivery};
 use super::fragment::{Joined, Joiner};
 use super::layout::{LayoutError, Shared};
 use super::resume::Resume;
@@ -24,15 +24,15 @@ const ACK_RETRY: Duration = Duration::from_millis(10);
 
 /// What a consumer process is to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Handed {
+pub enum Handed<'a> {
     /// Run an event route and acknowledge.
-    Event(Delivery),
+    Event(Delivery<'a>),
     /// Resume a transaction.
     Resume(Resume),
 }
 
-impl Handed {
-    fn decode(bytes: &[u8]) -> Option<Self> {
+impl<'a> Handed<'a> {
+    fn decode(bytes: &'a [u8]) -> Option<Self> {
         if Resume::is_in(bytes) {
             Resume::decode(bytes).map(Self::Resume)
         } else {
@@ -90,7 +90,7 @@ impl Inlet {
     }
 
     /// What comes next; `None` when there is nothing (yet). An error means a damaged record, which was dropped.
-    pub fn take(&mut self) -> Result<Option<Handed>, BusError> {
+    pub fn take(&mut self) -> Result<Option<Handed<'_>>, BusError> {
         loop {
             let half = self.deliveries.capacity() / 2;
             let was_over_half = self.deliveries.used() > half;
@@ -122,10 +122,10 @@ impl Inlet {
         }
     }
 
-    /// Reports what became of `delivery`; does nothing if the manager has acknowledged it already.
-    pub fn acknowledge(&mut self, delivery: &Delivery, verdict: Verdict) {
+    /// Reports what became of a delivery with this `ack`; tells nobody if the manager has acknowledged it already.
+    pub fn acknowledge(&mut self, ack: Option<AckHandle>, verdict: Verdict) {
         self.row.inc(Counter::Handled);
-        let Some(handle) = delivery.ack else { return };
+        let Some(handle) = ack else { return };
         AckRecord {
             subscription: handle.subscription,
             epoch: handle.epoch,

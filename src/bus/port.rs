@@ -2,12 +2,14 @@
 //!
 //! Runs in the manager only. Never blocks; takes no lock of the host.
 
+use std::ops::Range;
+
 use shm::{Bell, Consumer, Producer};
 
 use super::ack::AckRecord;
 use super::counters::{Counter, Row};
 use super::delivery::Delivery;
-use super::fragment::{Cutter, HEADER};
+use super::fragment::Cutter;
 use super::layout::{LayoutError, OwnWords, Shared};
 use super::resume::Resume;
 
@@ -111,25 +113,25 @@ impl ConsumerEnd {
 /// A message on its way through a reply or delivery ring, whole or in fragments.
 #[derive(Debug)]
 pub struct Parcel {
-    text: Vec<u8>,
+    head: Vec<u8>,
+    body: Vec<u8>,
     cutter: Cutter,
-    header: Vec<u8>,
 }
 
 impl Parcel {
     /// `number` must differ from the one before it on the same ring.
     pub fn new(number: u64, text: Vec<u8>) -> Self {
-        Self { text, cutter: Cutter::new(number), header: Vec::with_capacity(HEADER) }
+        Self { head: Vec::new(), body: text, cutter: Cutter::new(number) }
     }
 
     /// Bytes in all.
     pub fn len(&self) -> usize {
-        self.text.len()
+        self.head.len() + self.body.len()
     }
 
     /// Whether it has no text.
     pub fn is_empty(&self) -> bool {
-        self.text.is_empty()
+        self.len() == 0
     }
 
     /// Whether a part of it is in the ring, so that nothing else may be sent before its rest.
@@ -141,10 +143,11 @@ impl Parcel {
         // A quarter of the ring, so that reader and writer can work at the same time.
         let room = ring.max_record().min(ring.capacity() / 4);
         loop {
-            let piece = self.cutter.piece(&self.text, room, &mut self.header);
-            match ring.push(kind, &[&self.header, piece]) {
+            let (header, piece) = self.cutter.piece(self.len(), room);
+            let (sent, [head, body]) = (piece.len(), self.parts(piece));
+            match ring.push(kind, &[&header, head, body]) {
                 Ok(_) => {
-                    if self.cutter.advance(piece.len(), self.text.len()) {
+                    if self.cutter.advance(sent, self.len()) {
                         return true;
                     }
                 }
@@ -152,6 +155,13 @@ impl Parcel {
                 Err(_) => return false,
             }
         }
+    }
+
+    /// A piece of the text, which goes from the head into the body.
+    fn parts(&self, piece: Range<usize>) -> [&[u8]; 2] {
+        let end = self.head.len();
+        let in_body = |at: usize| at.saturating_sub(end);
+        [&self.head[piece.start.min(end)..piece.end.min(end)], &self.body[in_body(piece.start)..in_body(piece.end)]]
     }
 }
 
@@ -206,10 +216,10 @@ impl ManagerPort {
     }
 
     /// Turns a delivery into a parcel.
-    pub fn parcel(&mut self, delivery: &Delivery) -> Parcel {
-        let mut text = Vec::with_capacity(delivery.body.len() + 256);
-        delivery.encode(&mut text);
-        Parcel::new(self.next_parcel(), text)
+    pub fn parcel(&mut self, delivery: Delivery<'_>) -> Parcel {
+        let mut head = Vec::with_capacity(128);
+        delivery.encode_head(&mut head);
+        Parcel { head, ..Parcel::new(self.next_parcel(), delivery.body.into_owned()) }
     }
 
     /// Turns the outcome of an asynchronous query into a parcel.
@@ -305,18 +315,14 @@ mod tests {
         }
     }
 
-    fn delivery(body: Vec<u8>) -> Delivery {
+    fn delivery(body: Vec<u8>) -> Delivery<'static> {
         Delivery {
             kind: DeliveryKind::Message,
             ack: Some(super::super::delivery::AckHandle { subscription: 0, epoch: 5, delivery_tag: 6 }),
             redelivered: false,
             broker_id: 1,
             received_unix: 0,
-            exchange: Vec::new(),
-            routing_key: Vec::new(),
-            event_key: Vec::new(),
-            event_subkey: Vec::new(),
-            body,
+            ..Delivery::local(DeliveryKind::Message, body)
         }
     }
 
@@ -476,15 +482,15 @@ mod tests {
         let mut inlet = Inlet::attach(block, 0, 1).unwrap();
         for len in [0, 100, 4_000, 60_000] {
             let sent = delivery(vec![b'd'; len]);
-            let mut parcel = port.parcel(&sent);
+            let mut parcel = port.parcel(sent.clone());
             let received = loop {
                 port.consumers[0].send(&mut parcel);
                 if let Some(Handed::Event(received)) = inlet.take().unwrap() {
-                    break received;
+                    assert_eq!(received, sent);
+                    break received.ack;
                 }
             };
-            assert_eq!(received, sent);
-            inlet.acknowledge(&received, Verdict::Ack);
+            inlet.acknowledge(received, Verdict::Ack);
             let ack = port.consumers[0].next_ack(&mut 0).unwrap();
             assert_eq!((ack.epoch, ack.delivery_tag, ack.verdict), (5, 6, Verdict::Ack));
         }
@@ -499,11 +505,11 @@ mod tests {
         let smallest = delivery(Vec::new());
         for _ in 0..20 {
             while port.consumers[0].has_room(0) && {
-                let mut parcel = port.parcel(&smallest);
+                let mut parcel = port.parcel(smallest.clone());
                 port.consumers[0].send(&mut parcel)
             } {}
-            while let Some(Handed::Event(d)) = inlet.take().unwrap() {
-                inlet.acknowledge(&d, Verdict::Ack); // Would sleep for ever if the ring were full.
+            while let Some(Handed::Event(Delivery { ack, .. })) = inlet.take().unwrap() {
+                inlet.acknowledge(ack, Verdict::Ack); // Would sleep for ever if the ring were full.
             }
             for _ in 0..7 {
                 port.consumers[0].next_ack(&mut 0);

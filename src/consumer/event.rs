@@ -13,8 +13,27 @@ use crate::script;
 /// Name that a KEMI callback gets for every event.
 const KEMI_EVENT: &std::ffi::CStr = c"kazoo:consumer-event";
 
+/// What is run for an event.
+enum Target<'c> {
+    Route(EventRoute),
+    Kemi(&'c str),
+}
+
+impl Target<'_> {
+    /// False if there is no such KEMI function, or it failed.
+    fn run(&self, msg: SipMsg<'_>) -> bool {
+        match self {
+            Self::Route(route) => {
+                route.run_as_request(msg);
+                true
+            }
+            Self::Kemi(callback) => route::run_kemi(callback, KEMI_EVENT, msg),
+        }
+    }
+}
+
 /// Handles one delivery. What cannot be handled is counted and logged, throttled.
-pub fn handle(config: &Config, row: &Row, delivery: &Delivery) {
+pub fn handle(config: &Config, row: &Row, delivery: &Delivery<'_>) {
     let payload = match parse(config, delivery) {
         Ok(payload) => payload,
         Err(error) => {
@@ -27,23 +46,24 @@ pub fn handle(config: &Config, row: &Row, delivery: &Delivery) {
             return;
         }
     };
+    let Some(target) = target(config, delivery, &payload) else {
+        return no_route(row, delivery, &payload, config);
+    };
     let made_here = delivery.kind.is_made_here();
-    let text = if made_here { &delivery.body } else { payload.text() };
-    let routing_key = (!made_here).then_some(delivery.routing_key.as_slice());
-    let ran = script::event::during(text, routing_key, || {
-        message::with_faked(|msg| match &config.event_callback {
-            Some(callback) => route::run_kemi(callback, KEMI_EVENT, msg),
-            None => run_route(config, delivery, &payload, msg),
-        })
-    });
-    match ran {
-        Ok(true) => {}
-        Ok(false) => no_route(row, delivery, &payload, config),
-        Err(error) => log::throttled_error!("event dropped: {error}"),
+    let text = if made_here { delivery.body.to_vec() } else { payload.into_text() };
+    let routing_key = (!made_here).then_some(&*delivery.routing_key);
+    let ran = script::event::during(text, routing_key, || message::with_faked(|msg| target.run(msg)));
+    match (ran, target) {
+        (Ok(false), Target::Kemi(callback)) if !made_here => {
+            row.inc(Counter::NoRoute);
+            log::throttled_error!("there is no KEMI function \"{callback}\" for events, or it failed");
+        }
+        (Ok(_), _) => {}
+        (Err(error), _) => log::throttled_error!("event dropped: {error}"),
     }
 }
 
-fn parse(config: &Config, delivery: &Delivery) -> Result<Inbound, PayloadError> {
+fn parse(config: &Config, delivery: &Delivery<'_>) -> Result<Inbound, PayloadError> {
     if delivery.kind.is_made_here() {
         return Inbound::unedited(&delivery.body);
     }
@@ -55,18 +75,17 @@ fn parse(config: &Config, delivery: &Delivery) -> Result<Inbound, PayloadError> 
     inbound(&delivery.body, &origin)
 }
 
-/// Runs the most specific route that exists. False if there is none.
-fn run_route(config: &Config, delivery: &Delivery, payload: &Inbound, msg: SipMsg<'_>) -> bool {
+/// The KEMI function for all events, or the most specific route that exists.
+fn target<'c>(config: &'c Config, delivery: &Delivery<'_>, payload: &Inbound) -> Option<Target<'c>> {
+    if let Some(callback) = &config.event_callback {
+        return Some(Target::Kemi(callback));
+    }
     // Routes for everything were written before there were events about refused messages.
     let names = if delivery.kind == DeliveryKind::RefusalEvent { 2 } else { usize::MAX };
-    let found = candidates(payload, keys(config, delivery)).take(names).find_map(EventRoute::find_bytes);
-    if let Some(route) = found {
-        route.run_as_request(msg);
-    }
-    found.is_some()
+    candidates(payload, keys(config, delivery)).take(names).find_map(EventRoute::find_bytes).map(Target::Route)
 }
 
-fn keys<'k>(config: &'k Config, delivery: &'k Delivery) -> EventKeys<'k> {
+fn keys<'k>(config: &'k Config, delivery: &'k Delivery<'_>) -> EventKeys<'k> {
     EventKeys {
         key: EventKey::choose(&delivery.event_key, config.event_key.as_bytes()),
         subkey: EventKey::choose(&delivery.event_subkey, config.event_subkey.as_bytes()),
@@ -74,7 +93,7 @@ fn keys<'k>(config: &'k Config, delivery: &'k Delivery) -> EventKeys<'k> {
 }
 
 /// Nobody asks for events that the module makes itself; for a message it is worth a line.
-fn no_route(row: &Row, delivery: &Delivery, payload: &Inbound, config: &Config) {
+fn no_route(row: &Row, delivery: &Delivery<'_>, payload: &Inbound, config: &Config) {
     if delivery.kind.is_made_here() {
         return;
     }

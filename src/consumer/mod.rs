@@ -49,18 +49,20 @@ fn attach(shared: &'static Shared, index: usize) -> Result<(Inlet, Suspensions),
 
 /// Handles what is there, or sleeps.
 fn turn(config: &Config, inlet: &mut Inlet, suspensions: Suspensions) {
+    let row = inlet.row();
     match inlet.take() {
         Ok(Some(Handed::Event(delivery))) => {
             // Acknowledged whatever the route did: an event that makes it panic would come again for ever.
-            guard::entry("event route", (), || event::handle(config, &inlet.row(), &delivery));
-            inlet.acknowledge(&delivery, Verdict::Ack);
+            guard::entry("event route", (), || event::handle(config, &row, &delivery));
+            let ack = delivery.ack;
+            inlet.acknowledge(ack, Verdict::Ack);
         }
         Ok(Some(Handed::Resume(resume))) => {
-            guard::entry("callback route", (), || resume::handle(&inlet.row(), suspensions, resume));
+            guard::entry("callback route", (), || resume::handle(&row, suspensions, resume));
         }
         Ok(None) => inlet.wait(Some(MAX_SLEEP)),
         Err(error) => {
-            inlet.row().inc(Counter::Damaged);
+            row.inc(Counter::Damaged);
             log::throttled_error!("consumer: {error}; dropped, the broker sends it again after the next reconnect");
         }
     }

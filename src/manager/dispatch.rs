@@ -183,7 +183,7 @@ mod tests {
         let mut hand = |sticky| {
             let consumer = dispatch.choose(&port, 0, sticky).unwrap();
             let choice = if sticky { Choice::Sticky } else { Choice::Turn };
-            let parcel = port.parcel(&message);
+            let parcel = port.parcel(message.clone());
             assert!(dispatch.hand(&mut port, consumer, parcel, Origin::OWN, choice));
             consumer
         };
@@ -199,7 +199,7 @@ mod tests {
         let mut dispatch = Dispatch::new(2);
         let message = Delivery::local(DeliveryKind::LateReply, vec![b'x'; 500]);
         while let Some(consumer) = dispatch.choose(&port, 500, true) {
-            let parcel = port.parcel(&message);
+            let parcel = port.parcel(message.clone());
             dispatch.hand(&mut port, consumer, parcel, Origin::OWN, Choice::Sticky);
         }
         let full = dispatch.sticky.unwrap();
@@ -233,7 +233,7 @@ mod tests {
         };
         let filler = Delivery::local(DeliveryKind::LateReply, vec![b'x'; 500]);
         while dispatch.is_free(&port, 0, 500) {
-            let parcel = port.parcel(&filler);
+            let parcel = port.parcel(filler.clone());
             dispatch.hand(&mut port, 0, parcel, Origin::OWN, Choice::Key);
         }
         for (tag, consumer) in [(1, 0), (2, 1), (3, 0), (4, 1)] {

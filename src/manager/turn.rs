@@ -80,7 +80,7 @@ pub struct Manager {
     dispatch: Dispatch,
     wake: Wake,
     /// Late replies and connection events that wait for a consumer.
-    local: VecDeque<Delivery>,
+    local: VecDeque<Delivery<'static>>,
     next_ack_ring: usize,
     last_delivery_ns: u64,
     next_tick_ns: u64,

@@ -16,14 +16,15 @@ thread_local! {
 /// Runs `route` with the variables set; they are null again afterwards, also when it panics.
 ///
 /// `routing_key` is `None` for events that the module makes itself.
-pub fn during<R>(payload: &[u8], routing_key: Option<&[u8]>, route: impl FnOnce() -> R) -> R {
+pub fn during<R>(mut payload: Vec<u8>, routing_key: Option<&[u8]>, route: impl FnOnce() -> R) -> R {
     struct Reset;
     impl Drop for Reset {
         fn drop(&mut self) {
             EVENT.set(None);
         }
     }
-    EVENT.set(Some(Event { payload: terminated(payload), routing_key: routing_key.map(terminated) }));
+    payload.push(0);
+    EVENT.set(Some(Event { payload, routing_key: routing_key.map(terminated) }));
     let _reset = Reset;
     route()
 }

@@ -12,7 +12,7 @@ use kazoo::bus::counters::Counter;
 use kazoo::bus::layout::{Flow, Heap, Layout, Shared, Sizes};
 use kazoo::bus::patience::Patience;
 use kazoo::bus::subscription::{Exchange, Queue, Subscription};
-use kazoo::bus::{Handed, Inlet, Outgoing, ShortStr, Verdict, Worker};
+use kazoo::bus::{Delivery, Handed, Inlet, Outgoing, ShortStr, Verdict, Worker};
 
 use kazoo::config::{Builder, Config, Value};
 use kazoo::manager;
@@ -158,7 +158,7 @@ fn consume(shared: &'static Shared) {
     let mut inlet = Inlet::attach(shared, 0, CONSUMER).unwrap();
     loop {
         match inlet.take().unwrap() {
-            Some(Handed::Event(delivery)) => inlet.acknowledge(&delivery, Verdict::Ack),
+            Some(Handed::Event(Delivery { ack, .. })) => inlet.acknowledge(ack, Verdict::Ack),
             Some(Handed::Resume(_)) => {}
             None => inlet.wait(None),
         }

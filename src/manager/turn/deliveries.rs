@@ -35,7 +35,7 @@ impl Manager {
                     self.local.push_front(event);
                     break;
                 };
-                let parcel = self.port.parcel(&event);
+                let parcel = self.port.parcel(event);
                 self.dispatch.hand(&mut self.port, consumer, parcel, Origin::OWN, Choice::Turn);
             } else {
                 let Some(message) = self.inbox.next_delivery() else { break };
@@ -130,7 +130,7 @@ impl Manager {
         let origin = Origin { epoch, tag, ack_on_receipt, redelivered };
         let handle = AckHandle { subscription: index as u32, epoch, delivery_tag: tag };
         let delivery = delivery(subscription, broker_id, message, (!ack_on_receipt).then_some(handle));
-        let parcel = self.port.parcel(&delivery);
+        let parcel = self.port.parcel(delivery);
         if self.dispatch.hand(&mut self.port, consumer, parcel, origin, choice) {
             self.handed_out(origin);
         }
@@ -176,20 +176,23 @@ pub(super) fn delivery(
     broker_id: u32,
     message: Incoming,
     ack: Option<AckHandle>,
-) -> Delivery {
-    let name = |field: &Option<String>| field.clone().unwrap_or_default().into_bytes();
+) -> Delivery<'_> {
     Delivery {
         kind: DeliveryKind::Message,
         ack,
         redelivered: message.redelivered,
         broker_id,
         received_unix: message.received_unix,
-        exchange: message.exchange.into_bytes(),
-        routing_key: message.routing_key.into_bytes(),
-        event_key: name(&subscription.event_key),
-        event_subkey: name(&subscription.event_subkey),
-        body: message.body,
+        exchange: message.exchange.into_bytes().into(),
+        routing_key: message.routing_key.into_bytes().into(),
+        event_key: name(subscription.event_key.as_ref()),
+        event_subkey: name(subscription.event_subkey.as_ref()),
+        body: message.body.into(),
     }
+}
+
+fn name(field: Option<&String>) -> Cow<'_, [u8]> {
+    field.map_or(&b""[..], |name| name.as_bytes()).into()
 }
 
 /// What decides which consumer gets a message of a subscription with `consistent-worker`: the payload field that

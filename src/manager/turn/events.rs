@@ -89,7 +89,7 @@ impl Manager {
         for (index, message) in found.readable {
             let Some(subscription) = self.subscriptions.get(index) else { continue };
             let broker_id = self.config.brokers[broker].id;
-            self.local.push_back(delivery(subscription, broker_id, message, None));
+            self.local.push_back(delivery(subscription, broker_id, message, None).into_owned());
         }
     }
 

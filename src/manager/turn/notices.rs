@@ -8,7 +8,7 @@ use crate::bus::{Delivery, DeliveryKind};
 const MAX_LOCAL_EVENTS: usize = 1000;
 
 impl Manager {
-    pub(super) fn push_local(&mut self, event: Delivery) {
+    pub(super) fn push_local(&mut self, event: Delivery<'static>) {
         let bytes: usize = self.local.iter().map(|waiting| waiting.body.len()).sum();
         let room = self.local.len() < MAX_LOCAL_EVENTS && bytes <= self.config.max_message_size;
         if room && !self.draining {

@@ -56,8 +56,8 @@ impl Manager {
             redelivered: reply.redelivered,
             broker_id,
             received_unix: reply.received_unix,
-            exchange: reply.exchange.into_bytes(),
-            routing_key: reply.routing_key.into_bytes(),
+            exchange: reply.exchange.into_bytes().into(),
+            routing_key: reply.routing_key.into_bytes().into(),
             ..Delivery::local(DeliveryKind::LateReply, reply.body)
         });
     }
