@@ -13,7 +13,7 @@ use crate::subject::Subject;
 pub const PUBLISHED: &str = "load";
 
 /// A server that starts answers and has its connections after so long, or will not.
-const READY: Duration = Duration::from_secs(20);
+pub const READY: Duration = Duration::from_secs(20);
 
 /// A request without an answer for so long will not get one. Longer than any wait of the modules' own.
 const PATIENCE: Duration = Duration::from_secs(4);

@@ -40,11 +40,11 @@ pub struct Work {
     pub numbers: Numbers,
 }
 
-/// Publishes `body` to `queue` for `duration` with confirms; ends when all are confirmed.
-pub fn publish(library: Library, client: Client, queue: &str, bytes: usize, duration: Duration) -> Result<Work> {
+/// Publishes to `exchange` for `duration` with confirms, with a routing key of the same name; ends when all are confirmed.
+pub fn publish(library: Library, client: Client, exchange: &str, bytes: usize, duration: Duration) -> Result<Work> {
     match library {
-        Library::Amqprs => runtime()?.block_on(with_amqprs::publish(client.port(), queue, bytes, duration)),
-        Library::Lapin => runtime()?.block_on(with_lapin::publish(client.port(), queue, bytes, duration)),
+        Library::Amqprs => runtime()?.block_on(with_amqprs::publish(client.port(), exchange, bytes, duration)),
+        Library::Lapin => runtime()?.block_on(with_lapin::publish(client.port(), exchange, bytes, duration)),
     }
 }
 

@@ -60,7 +60,7 @@ impl amqprs::callbacks::ChannelCallback for Counter {
     async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
 }
 
-pub(super) async fn publish(port: u16, queue: &str, bytes: usize, duration: Duration) -> Result<Work> {
+pub(super) async fn publish(port: u16, exchange: &str, bytes: usize, duration: Duration) -> Result<Work> {
     let (connection, channel) = open(port).await?;
     let (confirmed, more) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let counter = Counter { confirms: Confirms::default(), confirmed: confirmed.clone(), more: more.clone() };
@@ -73,7 +73,7 @@ pub(super) async fn publish(port: u16, queue: &str, bytes: usize, duration: Dura
     let mut sent = 0;
     while began.elapsed() < duration {
         let body = payload(&(FIRST + sent).to_string(), bytes).into_bytes();
-        let args = BasicPublishArguments::new("", queue);
+        let args = BasicPublishArguments::new(exchange, exchange);
         let published = channel.basic_publish(properties.clone(), body, args).await;
         published.map_err(|error| failed("publishing")(error.into()))?;
         sent += 1;

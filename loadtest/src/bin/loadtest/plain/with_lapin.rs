@@ -33,7 +33,7 @@ async fn close(connection: Connection) {
     let _ = connection.close(200, "done".into()).await;
 }
 
-pub(super) async fn publish(port: u16, queue: &str, bytes: usize, duration: Duration) -> Result<Work> {
+pub(super) async fn publish(port: u16, exchange: &str, bytes: usize, duration: Duration) -> Result<Work> {
     let (connection, channel) = open(port).await?;
     let select = ConfirmSelectOptions::default();
     channel.confirm_select(select).await.map_err(|error| failed("selecting confirms")(error.into()))?;
@@ -44,7 +44,8 @@ pub(super) async fn publish(port: u16, queue: &str, bytes: usize, duration: Dura
     while began.elapsed() < duration {
         let body = payload(&(FIRST + sent).to_string(), bytes).into_bytes();
         let options = BasicPublishOptions::default();
-        let published = channel.basic_publish("".into(), queue.into(), options, &body, properties.clone()).await;
+        let published =
+            channel.basic_publish(exchange.into(), exchange.into(), options, &body, properties.clone()).await;
         window.push_back(published.map_err(|error| failed("publishing")(error.into()))?);
         sent += 1;
         if sent >= CONFIRM_WINDOW

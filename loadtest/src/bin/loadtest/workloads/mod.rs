@@ -10,7 +10,7 @@ pub mod script_loop;
 use rig::load::{Numbers, drain, until_depth};
 use rig::{Error, Result};
 
-use crate::lab::{Lab, PUBLISHED, Server};
+use crate::lab::{Lab, PUBLISHED, READY, Server};
 use crate::measure::Run;
 use crate::subject::Subject;
 
@@ -77,6 +77,14 @@ pub fn all() -> Vec<Box<dyn Workload>> {
 /// The server that a workload needs and has started.
 fn needed(server: Option<&Server>) -> Result<&Server> {
     server.ok_or_else(|| Error::new("no server"))
+}
+
+/// Sends `case`, which publishes, until a message has arrived: who accepts one need not have a connection yet.
+fn until_publishing(lab: &Lab, server: &Server, case: &'static str) -> Result<()> {
+    lab.broker.purge(PUBLISHED)?;
+    server.until_ready(case)?;
+    let arrived = until_depth(lab.broker.client(), PUBLISHED, READY, |depth| depth.messages > 0)?;
+    arrived.map(drop).ok_or_else(|| Error::new("what the server publishes never arrives"))
 }
 
 /// Waits until everything in `accepted` has arrived in the queue of publishes, or will not.

@@ -1,11 +1,9 @@
 //! One publish per SIP request: closed loop for capacity, open loop for latency and for the time inside the function.
 
-use std::time::Duration;
-
 use rig::Result;
 use rig::load::{Pace, payload};
 
-use super::{Point, Workload, compare, needed, until_arrived};
+use super::{Point, Workload, compare, needed, until_arrived, until_publishing};
 use crate::PAYLOAD_BYTES;
 use crate::lab::{Lab, PUBLISHED, Server};
 use crate::measure::{Meter, Run};
@@ -81,7 +79,10 @@ impl Workload for Publish {
                 // Nothing is logged.
                 .line("modparam(\"benchmark\", \"granularity\", 1000000000)")
         })?;
-        server.until_ready("publish")?;
+        match subject {
+            Subject::SipOnly => server.until_ready("publish")?,
+            _ => until_publishing(lab, &server, "publish")?,
+        }
         Ok(Some(server))
     }
 
@@ -92,15 +93,23 @@ impl Workload for Publish {
         let meter = Meter::start(lab, Some(server))?;
         let tally = server.load("publish", pace, lab.duration, false)?;
         let accepted = tally.good.distinct();
-        if subject != Subject::SipOnly {
-            until_arrived(lab, accepted)?;
+        if subject == Subject::SipOnly {
+            let mut run = meter.stop(accepted);
+            run.sip(&tally);
+            run.set_rate(tally.in_time, lab.duration);
+            return Ok(run);
         }
+        let began = meter.began;
+        let arrived = until_arrived(lab, accepted)?;
         let mut run = meter.stop(accepted);
         run.sip(&tally);
-        run.set_rate(tally.in_time, lab.duration.max(Duration::from_millis(1)));
-        if subject != Subject::SipOnly {
-            compare(lab, &tally.good, &mut run)?;
+        if self.open {
+            run.set_rate(tally.in_time, lab.duration);
+        } else {
+            // Who answers SIP faster than it publishes has the rest before it.
+            run.set_rate(accepted, arrived.unwrap_or(tally.last_good) - began);
         }
+        compare(lab, &tally.good, &mut run)?;
         Ok(run)
     }
 }

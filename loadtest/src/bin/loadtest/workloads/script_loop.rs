@@ -6,7 +6,7 @@ use std::time::Duration;
 use rig::Result;
 use rig::load::{FIRST, Load, Numbers, Pace, payload};
 
-use super::{Point, Workload, compare, needed, until_arrived};
+use super::{Point, Workload, compare, needed, until_arrived, until_publishing};
 use crate::PAYLOAD_BYTES;
 use crate::lab::{Lab, PUBLISHED, Server};
 use crate::measure::{Meter, Run};
@@ -75,7 +75,7 @@ impl Workload for ScriptLoop {
             return Ok(None);
         }
         let server = Server::start(lab, subject, 8, &routes(subject), |builder| builder)?;
-        server.until_ready("once")?;
+        until_publishing(lab, &server, "once")?;
         Ok(Some(server))
     }
 
