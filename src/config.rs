@@ -278,11 +278,12 @@ pub const PARAMS: &[Param] = &[
     // Publish and query.
     int(c"amqp_publish_wait_ms", 500, (0, 10_000), "ms", |b, n| b.config.publish_wait = ms(n),
         "How long kazoo_publish may wait for room in the outbox while confirms move, so that a script loop runs at the \
-         broker's speed: in a run of the script that has filled a quarter of the outbox by itself, and in event routes \
-         and timers. With no broker, or after a wait in which nothing moved, it does not wait."),
+         broker's speed: in a run of the script from its sixteenth message or a quarter of the outbox on, and in event \
+         routes and timers. With no broker, or after a wait in which nothing moved, it does not wait."),
     int(c"amqp_sip_wait_ms", 20, (0, 1_000), "ms", |b, n| b.config.sip_wait = ms(n),
         "How long kazoo_publish and kazoo_async_query may wait for room in the outbox when a SIP message is being processed \
-         and its script is no such loop. A process waits in vain no more than a tenth of its time. At most amqp_publish_wait_ms."),
+         and its script is no such loop. A process waits in vain no more than a tenth of its time, and 0.2 ms more for each \
+         message that it gets rid of. At most amqp_publish_wait_ms."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
          every message to disk."),

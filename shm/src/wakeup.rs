@@ -6,14 +6,18 @@
 //! # Protocol
 //! ```text
 //! sleeper: announce (word = 1, fence) -> look at all rings once more -> empty: sleep on the eventfd, else retract
-//! waker:   publish -> ring (fence, word == 1? then word = 0 and write the eventfd)
+//! waker:   publish -> ring (fence, word != 0? then word = 0 and write the eventfd)
 //! ```
 //!
+//! One that sleeps until there is room for a number of bytes announces that number in place of 1; a waker who has only
+//! room to offer leaves a word alone that wants more.
+//!
 //! # Invariants
-//! I1  only the sleeper sets the word to 1, so after a waker has swapped it to 0 no other waker makes a system call
+//! I1  only the sleeper sets the word, so after a waker has swapped it to 0 no other waker makes a system call
 //! I2  a sleeper never sleeps without having looked at its rings between `announce` and `sleep`
 //! I3  a waker killed between swap and eventfd write loses one wake-up: the sleeper's timeout bounds what that costs
-//! I4  a wake-up may be spurious (the count of an eventfd outlives the reason), never missing
+//! I4  who announced a threshold is not rung by those who offer less, and by all others
+//! I5  a wake-up may be spurious (the count of an eventfd outlives the reason), never missing
 //!
 //! # Ordering
 //! | edge   | sleeper                          | waker                             | makes visible            |
@@ -24,7 +28,8 @@
 //! store: the waker sees the sleeper, or the sleeper the record. If relaxed: both look too early, and the sleeper
 //! sleeps with a record in its ring.
 //!
-//! The word carries no data, so its own accesses are Relaxed; the record's bytes travel by SYNC P of the ring.
+//! The word carries nothing but the threshold, which is the word itself, so its own accesses are Relaxed; the record's bytes
+//! travel by SYNC P of the ring.
 //!
 //! # Progress
 //! ring, announce, retract: wait-free.
@@ -41,7 +46,8 @@ use nix::sys::time::TimeSpec;
 use crate::region::{LayoutError, Region};
 use crate::sync::{AtomicU32, LINE, Ordering, fence};
 
-/// The "I sleep" word of one process, on a cache line of its own. A new one says "awake".
+/// The "I sleep" word of one process, on a cache line of its own: 0 awake, 1 asleep, more: asleep until so many bytes are free.
+/// A new one says "awake".
 #[derive(Default)]
 #[repr(C, align(64))]
 pub struct WakeWord {
@@ -55,8 +61,14 @@ const _: () = assert!(size_of::<WakeWord>() == LINE && Bell::BYTES == LINE);
 impl WakeWord {
     /// Sleeper: from now on wakers ring. Look at all rings after this and before sleeping.
     pub fn announce(&self) {
+        self.announce_for(1);
+    }
+
+    /// Sleeper: from now on wakers ring, but who has only room to offer does so from this many bytes on; `usize::MAX`: never.
+    pub fn announce_for(&self, bytes: usize) {
+        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX).max(1);
         // A swap, so that the changes of the word form one chain that the models can follow.
-        self.asleep.swap(1, Ordering::Relaxed);
+        self.asleep.swap(wanted, Ordering::Relaxed);
         fence(Ordering::SeqCst); // SYNC W
     }
 
@@ -67,9 +79,16 @@ impl WakeWord {
 
     /// Waker, after publishing: whether the sleeper must be woken, and by this caller.
     pub fn claim(&self) -> bool {
+        self.claim_for(usize::MAX)
+    }
+
+    /// Waker, after so many bytes have become free: the same, for a sleeper that wants no more than that.
+    pub fn claim_for(&self, bytes: usize) -> bool {
+        let offered = u32::try_from(bytes).unwrap_or(u32::MAX);
         fence(Ordering::SeqCst); // SYNC W
         // The load alone serves the busy case; the swap picks one of several wakers.
-        self.asleep.load(Ordering::Relaxed) != 0 && self.asleep.swap(0, Ordering::Relaxed) != 0
+        let wanted = self.asleep.load(Ordering::Relaxed);
+        wanted != 0 && wanted <= offered && self.asleep.swap(0, Ordering::Relaxed) != 0
     }
 }
 
@@ -124,6 +143,11 @@ impl Bell {
         self.word().announce();
     }
 
+    /// Sleeper: the same, but who has only room to offer rings from this many bytes on.
+    pub fn announce_for(&self, bytes: usize) {
+        self.word().announce_for(bytes);
+    }
+
     /// Sleeper: awake again, without having slept.
     pub fn retract(&self) {
         self.word().retract();
@@ -167,7 +191,12 @@ impl Bell {
 
     /// Waker, after publishing: wakes the sleeper if it sleeps. True if that took a system call.
     pub fn ring(&self) -> bool {
-        let claimed = self.word().claim();
+        self.ring_for(usize::MAX)
+    }
+
+    /// Waker, after so many bytes have become free: wakes the sleeper if that is enough for it.
+    pub fn ring_for(&self, bytes: usize) -> bool {
+        let claimed = self.word().claim_for(bytes);
         if claimed {
             // EAGAIN says that the count is at its maximum: the sleeper is woken by what is there.
             let _ = nix::unistd::write(self.eventfd(), &1_u64.to_ne_bytes());
@@ -245,6 +274,26 @@ mod tests {
         bell.announce();
         assert_eq!(bell.sleep(Some(Duration::from_micros(300))), Ok(Woken::TimedOut), "the count was drained");
         assert!(!bell.ring(), "awake after the time was over");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ppoll")]
+    fn who_waits_for_room_is_not_woken_for_less_and_for_everything_else() {
+        let mut home = Home::new();
+        let bell = home.bell();
+        bell.announce_for(4096);
+        assert!(!bell.ring_for(4095));
+        assert!(bell.ring_for(4096));
+        assert_eq!(bell.sleep(None), Ok(Woken::Rung));
+        bell.announce_for(4096);
+        assert!(bell.ring(), "an answer, say");
+        bell.announce();
+        assert!(bell.ring_for(1), "no threshold");
+        bell.announce_for(usize::MAX);
+        assert!(!bell.ring_for(1 << 30), "no room is enough");
+        assert!(bell.ring());
+        bell.announce_for(0);
+        assert!(bell.ring(), "asleep, whatever it wants");
     }
 
     #[test]

@@ -252,6 +252,31 @@ fn announce_while_the_waker_publishes() {
     });
 }
 
+/// SYNC W: who waits for room sees it or is woken for it; a waker who offers enough never takes the threshold for too high.
+#[test]
+fn announce_for_room_while_it_comes() {
+    ring_model(|region| {
+        let word = Arc::new(WakeWord::default());
+        let waker = word.clone();
+        let mut producer = producer(region);
+        producer.push(0, &[&[0; 8]]).unwrap();
+        let wanted = producer.capacity();
+        // What it wanted before was more than there will ever be.
+        word.announce_for(usize::MAX);
+        word.retract();
+        let waking = thread::spawn(move || {
+            let mut consumer = consumer(region);
+            let end = consumer.next().unwrap().unwrap().end;
+            consumer.confirm(end).unwrap();
+            waker.claim_for(consumer.capacity() - consumer.used())
+        });
+        word.announce_for(wanted);
+        let sleeps = producer.used() > 0;
+        let rung = waking.join().unwrap();
+        assert!(rung || !sleeps, "wake-up lost");
+    });
+}
+
 /// Two wakers at once: the sleeper is woken if it sleeps, and by one system call.
 #[test]
 fn two_wakers_ring_at_once() {

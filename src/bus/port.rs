@@ -35,6 +35,11 @@ impl ProcessEnd {
         self.bell.ring();
     }
 
+    /// Room came in the outbox: wakes the process if it sleeps for less than there is now.
+    pub fn wake_for_room(&self) {
+        self.bell.ring_for(self.commands.capacity() - self.commands.used());
+    }
+
     /// Whether the process still waits for query `sequence`.
     pub fn waits_for(&self, sequence: u64) -> bool {
         self.own.waiting() == sequence
@@ -381,6 +386,27 @@ mod tests {
         let start = std::time::Instant::now();
         assert!(worker.publish(&message(&[b'x'; 100])).is_err());
         assert!(start.elapsed() >= wait, "something had moved, so this one waits again");
+    }
+
+    #[test]
+    fn a_loop_that_finds_the_outbox_full_is_known_as_one_soon() {
+        let block = test_block(1, 1);
+        block.set_flow(Flow::Moving);
+        let (full, little) = (Duration::from_secs(1), Duration::from_millis(1));
+        let mut worker = Worker::attach(block, 0, Patience::new(full, little)).unwrap();
+        for number in 0.. {
+            worker.begin(Run::Sip(number));
+            if worker.publish(&message(&[b'x'; 10])).is_err() {
+                break;
+            }
+        }
+        worker.begin(Run::Sip(u64::MAX));
+        let patient = (1..=100).find(|_| {
+            let start = std::time::Instant::now();
+            assert!(worker.publish(&message(&[b'x'; 10])).is_err());
+            start.elapsed() >= full
+        });
+        assert_eq!(patient, Some(16));
     }
 
     #[test]

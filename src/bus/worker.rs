@@ -15,7 +15,7 @@ use super::command::{Body, Command, Outgoing, QueryPart};
 use super::counters::{Counter, Row};
 use super::fragment::{Joined, Joiner};
 use super::layout::{Block, Flow, LayoutError, OwnWords, Shared};
-use super::patience::{Limit, Patience, Run, WAKE_PART};
+use super::patience::{Limit, Patience, Run};
 use super::registry::RegistryFull;
 use super::reply::{Outcome, Reply};
 use super::suspended::{Due, Suspended, Suspensions, TableFull};
@@ -285,6 +285,7 @@ impl Worker {
 
     /// Pushes `self.head` and `body`; waits for room as long as confirms move and [`Patience`] lasts.
     fn push_when_room(&mut self, body: &[u8], query: Option<QueryPart<'_>>) -> Result<u64, PublishError> {
+        self.patience.attempt(self.head.len() + body.len());
         if let Some(end) = self.push_now(body)? {
             return Ok(end);
         }
@@ -315,7 +316,7 @@ impl Worker {
                 let (process_no, capacity) = (self.process_no, self.commands.capacity());
                 return Err(PublishError::Full { process_no, capacity, flow });
             }
-            self.sleep_until_room(self.head.len() + body.len(), deadline_ns - now);
+            self.sleep_until_room(self.head.len() + body.len(), limit, deadline_ns - now);
             if let Some(end) = self.push_now(body)? {
                 return Ok(end);
             }
@@ -326,7 +327,7 @@ impl Worker {
     fn push_now(&mut self, body: &[u8]) -> Result<Option<u64>, PublishError> {
         match self.commands.push(COMMAND, &[&self.head, body]) {
             Ok(end) => {
-                self.patience.filled(self.head.len() + body.len());
+                self.patience.accepted();
                 Ok(Some(end))
             }
             Err(PushError::Full { .. }) => Ok(None),
@@ -335,12 +336,12 @@ impl Worker {
         }
     }
 
-    /// Sleeps until there is room for a record of `len` bytes and for others like it, at most `ns`.
-    fn sleep_until_room(&mut self, len: usize, ns: u64) {
+    /// Sleeps until there is room for a record of `len` bytes, and for as much as is worth waking for; at most `ns`.
+    fn sleep_until_room(&mut self, len: usize, limit: Limit, ns: u64) {
         let capacity = self.commands.capacity();
         // Twice: with the gap that it may leave at the end of the ring.
-        let wanted = (2 * record_bytes(len)).max(capacity / WAKE_PART);
-        self.bell.announce();
+        let wanted = (2 * record_bytes(len)).max(limit.worth_waking(capacity));
+        self.bell.announce_for(wanted);
         if capacity - self.commands.used() >= wanted {
             self.bell.retract();
         } else {
@@ -368,7 +369,8 @@ impl Worker {
             if self.answer_is_lost(end) {
                 return self.conclude(Outcome::ConnectionLost, timeout);
             }
-            self.bell.announce();
+            // Not for room: the broker's confirm of the query comes before the answer.
+            self.bell.announce_for(usize::MAX);
             if (self.damaged || self.replies.is_empty()) && !self.answer_is_lost(end) {
                 let _ = self.bell.sleep(Some(Duration::from_nanos(deadline_ns - now)));
             } else {

@@ -20,7 +20,6 @@ use super::refusals::{Reason, Refusals, Refused};
 use super::session::{Opened, PublishChannel};
 use crate::bus::command::{Body, Command};
 use crate::bus::counters::Counter;
-use crate::bus::patience::WAKE_PART;
 use crate::bus::reply::Outcome;
 use crate::bus::suspended::Ticket;
 use crate::bus::{ManagerPort, Shared, ShortStr};
@@ -154,9 +153,8 @@ impl Publisher {
             }
             let end = &mut port.processes[process_no];
             match self.windows[process_no].release(&mut end.commands) {
-                // Not for every message: a worker that waits wants room for many.
-                Ok(true) if end.commands.used() <= end.commands.capacity() / WAKE_PART * (WAKE_PART - 1) => end.wake(),
-                Ok(_) => {}
+                Ok(true) => end.wake_for_room(),
+                Ok(false) => {}
                 Err(_) => port.row.inc(Counter::Damaged),
             }
         }
