@@ -61,6 +61,8 @@ pub struct Config {
     pub publish_wait: Duration,
     /// `amqp_sip_wait_ms`: the same for a SIP message that is no loop.
     pub sip_wait: Duration,
+    /// `amqp_confirm_window`: messages under way on one connection before the next waits.
+    pub confirm_window: usize,
     /// `amqp_persistent`: publish with delivery mode 2.
     pub persistent: bool,
     /// `amqp_mandatory`: have the broker return what no queue is bound for.
@@ -284,6 +286,8 @@ pub const PARAMS: &[Param] = &[
         "How long kazoo_publish and kazoo_async_query may wait for room in the outbox when a SIP message is being processed \
          and its script is no such loop. A process waits in vain no more than a tenth of its time, and 0.2 ms more for each \
          message that it gets rid of. At most amqp_publish_wait_ms."),
+    int(c"amqp_confirm_window", 1000, (1, 65_535), "messages", |b, n| b.config.confirm_window = n as usize,
+        "Messages that a broker may have without having confirmed them; the next waits in its outbox. So many are sent          a second time after a lost connection."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
          every message to disk."),

@@ -27,9 +27,6 @@ use crate::config::Config;
 use crate::payload::headers;
 use crate::throttle::Throttle;
 
-/// Messages under way on one channel before the next waits. Bounds what is sent twice after a lost connection.
-const CONFIRM_WINDOW: usize = 1000;
-
 /// Pause after the first negative confirm of a message; doubles with each.
 const NACK_PAUSE_NS: u64 = 100_000_000;
 
@@ -265,7 +262,7 @@ impl Publisher {
     }
 
     fn window(&self) -> usize {
-        if self.probing > 0 { 1 } else { CONFIRM_WINDOW }
+        if self.probing > 0 { 1 } else { self.config.confirm_window }
     }
 
     fn send_again(&mut self, publish: PublishChannel) -> u64 {

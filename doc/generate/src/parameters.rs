@@ -51,6 +51,7 @@ pub const SECTIONS: &[Section] = &[
         params: &[
             ("amqp_publish_wait_ms", "100"),
             ("amqp_sip_wait_ms", "0"),
+            ("amqp_confirm_window", "300"),
             ("amqp_persistent", "1"),
             ("amqp_mandatory", "1"),
             ("amqp_max_message_size", "1048576"),
