@@ -431,10 +431,9 @@ impl Worker {
             if self.replies.confirm(end).is_err() {
                 self.row.inc(Counter::Damaged);
             }
-            // The manager may wait for room to send the next fragment.
-            self.manager_bell.ring();
             match joined {
                 Some(Joined::Complete | Joined::CompleteAfterTorn) => match Outcome::decode(self.joiner.text()) {
+                    // Whatever else the manager has for this process is late, and can wait for the next query.
                     Some((number, outcome)) if number == sequence => return Some(outcome),
                     Some(_) => self.row.inc(Counter::LateReplies),
                     None => self.row.inc(Counter::Damaged),
@@ -442,6 +441,8 @@ impl Worker {
                 Some(Joined::Partial | Joined::PartialAfterTorn) => {}
                 None => self.row.inc(Counter::Damaged),
             }
+            // The manager may wait for room to send the next fragment.
+            self.manager_bell.ring();
         }
     }
 
