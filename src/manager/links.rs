@@ -251,6 +251,14 @@ impl Links {
         })
     }
 
+    /// As [`up`](Self::up), to be changed.
+    pub fn up_mut(&mut self) -> impl Iterator<Item = (usize, &mut Opened)> {
+        self.links.iter_mut().enumerate().filter_map(|(i, l)| match &mut l.state {
+            State::Up(opened) => Some((i, &mut **opened)),
+            _ => None,
+        })
+    }
+
     /// The session named `session`, with its broker's index.
     pub fn session(&mut self, session: u64) -> Option<(usize, &mut Opened)> {
         let index = self.index_of(session)?;
@@ -272,8 +280,8 @@ impl Links {
     }
 
     /// The session whose reply channel has `epoch`, with its broker's index.
-    pub fn by_reply_epoch(&self, epoch: u64) -> Option<(usize, &Opened)> {
-        self.up().find(|(_, o)| o.replies.epoch() == epoch)
+    pub fn by_reply_epoch(&mut self, epoch: u64) -> Option<(usize, &mut Opened)> {
+        self.up_mut().find(|(_, o)| o.replies.epoch() == epoch)
     }
 
     /// The session whose publish channel has `epoch`, with its broker's index.

@@ -20,6 +20,7 @@
 //! | `refusals` | events about messages that the broker did not take |
 //! | `queries` | who waits for which `Msg-ID` |
 //! | `resumes` | outcomes for suspended transactions |
+//! | `taken` | answers that were taken and are acknowledged in bulk |
 //! | `links` | state of each broker: down, connecting, up; back-off |
 //! | `session` | one connection: reply queue, publish channel, subscriptions |
 //! | `subscriptions` | what is declared where; acknowledgements by channel |
@@ -50,6 +51,7 @@ pub mod run;
 mod session;
 mod subscriptions;
 mod suspects;
+mod taken;
 pub mod tls;
 mod tracker;
 mod turn;

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::amqp::{Channel, Connection, Source};
 use super::inbox::{Event, Inbox};
 use super::outbox::{InFlight, RecordId};
+use super::taken::Taken;
 use super::tls::ClientTls;
 use crate::bus::Shared;
 use crate::bus::clock::now_ns;
@@ -43,7 +44,7 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
 const USUAL_TYPES: [&str; 4] = ["direct", "fanout", "topic", "headers"];
 
 /// Replies that may be on their way from the broker at once.
-const REPLY_PREFETCH: u16 = 1000;
+pub const REPLY_PREFETCH: u16 = 1000;
 
 /// What the tasks that set up a session need.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ pub struct Opened {
     pub publish: Option<PublishChannel>,
     /// Consumer of the reply queue.
     pub replies: Channel,
+    /// What came on it and is not acknowledged.
+    pub taken: Taken,
     /// Number of the reply queue; more than 0 if others were in use.
     pub reply_index: u32,
     /// Routing key of the reply queue, put into messages as `Server-ID`.
@@ -147,6 +150,7 @@ impl Setup {
             connection,
             publish,
             replies,
+            taken: Taken::default(),
             reply_index,
             server_id: self.config.server_id(broker.id, reply_index),
             namesake_check_ns: (reply_index > 0).then(|| opened_ns + self.stale_ns()),

@@ -276,6 +276,7 @@ impl Manager {
         }
         self.admit(now_ns);
         self.queries.expire(now_ns);
+        self.acknowledge_replies(now_ns);
         self.outcomes.resumes.expire(now_ns);
         let quiet = now_ns.saturating_sub(self.last_delivery_ns) >= self.config.waitframe_timeout.as_nanos() as u64;
         let waiting = self.inbox.has_delivery() || self.dispatch.has_parked();

@@ -3,38 +3,33 @@
 use super::Manager;
 use crate::bus::counters::Counter;
 use crate::bus::reply::{Outcome, Reply};
-use crate::bus::{Delivery, DeliveryKind, Verdict};
+use crate::bus::{Delivery, DeliveryKind};
 use crate::manager::inbox::Incoming;
 use crate::manager::queries::Pending;
-use crate::manager::tracker::Settle;
 use crate::payload::top_level_string;
 
 impl Manager {
     /// Gives each reply to the worker that waits for it; one that nobody waits for becomes an event.
     pub(super) fn take_replies(&mut self, now_ns: u64) -> usize {
-        let mut last: Option<(u64, u64)> = None;
         let mut moved = 0;
         while let Some(reply) = self.inbox.next_reply() {
             moved += 1;
-            let (epoch, tag) = (reply.epoch, reply.tag);
-            if let Some((before, tag)) = last.filter(|(before, _)| *before != epoch) {
-                self.acknowledge_replies(before, tag);
-            }
-            last = Some((epoch, tag));
             self.take_reply(reply, now_ns);
         }
-        if let Some((epoch, tag)) = last {
-            self.acknowledge_replies(epoch, tag);
+        if moved > 0 {
+            self.acknowledge_replies(now_ns);
         }
         moved
     }
 
     fn take_reply(&mut self, reply: Incoming, now_ns: u64) {
-        let Some(broker_id) = self.links.by_reply_epoch(reply.epoch).map(|(i, _)| self.config.brokers[i].id) else {
+        let Some((broker, opened)) = self.links.by_reply_epoch(reply.epoch) else {
             // Its connection is gone, and with it every query that it could answer.
             self.port.row.inc(Counter::LateReplies);
             return;
         };
+        opened.taken.add(reply.tag, reply.body.len(), now_ns);
+        let broker_id = self.config.brokers[broker].id;
         // What is no JSON or has no Msg-ID cannot be an answer; a consumer will say what is wrong with it.
         let msg_id = top_level_string(&reply.body, b"Msg-ID").ok().flatten();
         let query = msg_id.and_then(|id| self.queries.take(&id));
@@ -75,10 +70,13 @@ impl Manager {
         }
     }
 
-    fn acknowledge_replies(&mut self, epoch: u64, tag: u64) {
-        if let Some((_, opened)) = self.links.by_reply_epoch(epoch) {
-            // A broken channel reports itself; its answers are lost with it.
-            let _ = opened.replies.settle(Settle { tag, multiple: true, verdict: Verdict::Ack });
+    /// Lets the brokers send more answers.
+    pub(super) fn acknowledge_replies(&mut self, now_ns: u64) {
+        for (_, opened) in self.links.up_mut() {
+            if let Some(settle) = opened.taken.acknowledge(now_ns) {
+                // A broken channel reports itself; its answers are lost with it.
+                let _ = opened.replies.settle(settle);
+            }
         }
     }
 }
