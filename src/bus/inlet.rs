@@ -80,7 +80,8 @@ impl Inlet {
 
     /// Sleeps until something may be there, at most `timeout`. Returns at once if something is.
     pub fn wait(&mut self, timeout: Option<Duration>) {
-        self.bell.announce();
+        // Not for room in the outbox, which a confirm makes for what an event route has published.
+        self.bell.announce_for(usize::MAX);
         if self.damaged || self.deliveries.is_empty() {
             // An interrupted or failed sleep only means that the caller looks again.
             let _ = self.bell.sleep(timeout);
