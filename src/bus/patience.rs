@@ -2,12 +2,12 @@
 //!
 //! Waiting lets a script loop run at the broker's speed. But a process that waits answers no SIP, so it depends on who sends:
 //!
-//! * **A loop**, a run of the script with its [`LOOP_MESSAGES`]th message or a quarter of the outbox in bytes, waits the full
+//! * **A loop**, a run of the script with its `LOOP_MESSAGES`th message or a quarter of the outbox in bytes, waits the full
 //!   time with each message: it is what the outbox is full of, or will be. Refused messages count too, for a loop may begin
 //!   when the one before it has just filled the outbox.
 //! * **A run without a SIP message** (event route, timer) waits the full time too: nobody's call waits for it.
 //! * **Any other SIP message** waits out of its process's allowance: [`Patience::new`]'s `sip` at most, and in vain no more
-//!   than a tenth of the process's time and [`EARNED_NS`] for each message that the outbox took, so that requests do not pile
+//!   than a tenth of the process's time and `EARNED_NS` for each message that the outbox took, so that requests do not pile
 //!   up behind each other's waits. A wait that ends with room costs nothing: it is how SIP slows down to the speed of a
 //!   broker that keeps up with most of it.
 
