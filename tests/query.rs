@@ -10,7 +10,7 @@ use common::{
     PATIENCE, ask, broker, complaints, exactly, kamailio, number, sip, stat, stats, still_well, tail, until_connected,
     until_logged, until_stat,
 };
-use rig::{Broker, Exchange, Kamailio, Peer, Question, Queue, Reply, Response, SipClient, wait_until};
+use rig::{Broker, Exchange, Kamailio, Message, Peer, Question, Queue, Reply, Response, SipClient, wait_until};
 use serde_json::{Value, json};
 
 /// `X-Case` chooses the form of the call, the body is the payload. The answer to SIP tells the code and `$kzR`.
@@ -296,6 +296,26 @@ fn second_copy_of_an_answer_becomes_an_event() {
     until_stat(&kamailio, "late", 20);
     assert!(wait_until(PATIENCE, || kamailio.log_lines("EVENT=round-").len() == 20), "{}", tail(&kamailio));
     assert_eq!(stat(&kamailio, "answers"), 20);
+    still_well(&mut kamailio);
+}
+
+#[test]
+fn a_flood_of_answers_is_taken_and_the_last_of_it_is_acknowledged_too() {
+    let broker = broker();
+    let _peer = peer(&broker, "flood");
+    let mut kamailio = start("flood", &broker, |builder| builder.children(1));
+    let host = format!("kamailio@{}", common::hostname("flood"));
+    // More than the broker sends unacknowledged, and no multiple of what is acknowledged at once.
+    let answer = Message::new("targeted", &format!("{host}-<1>-targeted-0"), r#"{"Msg-ID":"nobody's"}"#);
+    broker.client().publish(&vec![answer; 2_345]).unwrap();
+    until_stat(&kamailio, "late", 2_345);
+    assert_eq!(code_and_say(&query(&sip(&kamailio), "three", "flood", "plain", "own")), (1, "own"));
+    let settled = || {
+        let queues = broker.ctl(&["list_queues", "name", "messages_unacknowledged"]).unwrap();
+        let own = queues.lines().find(|line| line.starts_with(&format!("{host}-<1-0>"))).map(str::to_owned);
+        own.is_some_and(|line| line.split_whitespace().next_back() == Some("0"))
+    };
+    assert!(wait_until(PATIENCE, settled), "{}", tail(&kamailio));
     still_well(&mut kamailio);
 }
 
