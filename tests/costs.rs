@@ -217,6 +217,33 @@ fn idle_kamailio_costs_what_it_costs_without_the_module() {
     assert!(with < without + WINDOW / 1_000, "{with:?} with the module, {without:?} without it");
 }
 
+/// How often the processes whose title contains `part` went to sleep so far, all their threads; how many processes.
+fn sleeps(kamailio: &Kamailio, part: &str) -> (u64, usize) {
+    let processes = kamailio.processes_titled(part).unwrap();
+    let of_each = processes.iter().map(|process| rig::voluntary_switches(process.pid).unwrap());
+    (of_each.sum(), processes.len())
+}
+
+#[test]
+fn idle_processes_wake_for_heartbeats_only() {
+    const WINDOW: Duration = Duration::from_secs(20);
+    let kamailio = start("quiet", |builder| builder);
+    until_queue(&broker(), "costs-in");
+    // In 20 s there are 4 questions of the supervisor (half of amqp_hang_timeout_ms), 4 heartbeats each way (half of
+    // amqp_heartbeats) and 2 looks of the client library at each of its 3 channels. Its timers take up to three steps.
+    let kinds = [("kazoo consumer", 0), ("kazoo supervisor", 6), ("kazoo manager", 5 + 5 + 3 * (5 + 3 * 3))];
+    // A second after the last work it is idle; the broker's last words come later.
+    sleep(Duration::from_secs(3));
+    let before = kinds.map(|(title, _)| sleeps(&kamailio, title));
+    sleep(WINDOW);
+    for ((title, allowed), (before, count)) in kinds.into_iter().zip(before) {
+        let (after, still) = sleeps(&kamailio, title);
+        println!("{title} x {count}: {} wake-ups in {WINDOW:?}", after - before);
+        assert!(count > 0 && still == count, "{title}: {count}, then {still}");
+        assert!(after - before <= allowed, "{title}: {} wake-ups, {allowed} expected at most", after - before);
+    }
+}
+
 /// Private memory of manager, consumers and SIP worker.
 fn memory(kamailio: &Kamailio) -> BTreeMap<String, u64> {
     let processes = kamailio.processes().unwrap();

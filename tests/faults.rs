@@ -260,6 +260,28 @@ fn a_manager_that_hangs_is_replaced() {
 }
 
 #[test]
+fn a_manager_that_hangs_with_nothing_to_do_is_replaced() {
+    let broker = Broker::start().unwrap();
+    let queue = Queue::new("collected").bind(&Exchange::topic("events"), "#");
+    let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
+    let mut kamailio = builder("idle-hang", &broker).modparam_int("amqp_hang_timeout_ms", 2_000).start().unwrap();
+    until_connected(&kamailio, 1);
+    // It is asked four times in that time, and has nothing else to do.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(stat(&kamailio, "manager_starts"), 1, "an idle one that answers is left alone");
+    let pid = common::managers(&kamailio)[0];
+    kamailio.signal(pid, Signal::SIGSTOP).unwrap();
+    let began = Instant::now();
+    until_stat(&kamailio, "manager_starts", 2);
+    println!("replaced after {:?}", began.elapsed());
+    let load = Load::start(&kamailio, 2, Duration::from_millis(10));
+    until_stat(&kamailio, "confirmed", 100);
+    let ledger = load.stop();
+    assert_nothing_lost(&sink, &ledger, &kamailio);
+    still_well(&mut kamailio);
+}
+
+#[test]
 fn a_broker_that_appears_later_gets_what_waited() {
     let mut broker = Broker::start().unwrap();
     broker.declare_queue(&collected()).unwrap();

@@ -15,7 +15,8 @@
 //! # Invariants
 //! I1  only the sleeper sets the word, so after a waker has swapped it to 0 no other waker makes a system call
 //! I2  a sleeper never sleeps without having looked at its rings between `announce` and `sleep`
-//! I3  a waker killed between swap and eventfd write loses one wake-up: the sleeper's timeout bounds what that costs
+//! I3  a waker killed between swap and eventfd write loses one wake-up: whoever outlives it makes up for that with `alarm`,
+//!     or the sleeper has a timeout
 //! I4  who announced a threshold is not rung by those who offer less, and by all others
 //! I5  a wake-up may be spurious (the count of an eventfd outlives the reason), never missing
 //!
@@ -204,6 +205,13 @@ impl Bell {
         claimed
     }
 
+    /// Wakes the sleeper whatever its word says: for one whose waker died on the way, or who is asked for a sign of life.
+    /// One that is awake sleeps once less. Always a system call.
+    pub fn alarm(&self) {
+        // EAGAIN as in `ring`. The word is left alone: the sleeper takes it back, as after any wake-up.
+        let _ = nix::unistd::write(self.eventfd(), &1_u64.to_ne_bytes());
+    }
+
     /// The eventfd, for an event loop that sleeps on several sources.
     pub fn fd(&self) -> RawFd {
         self.fd
@@ -294,6 +302,20 @@ mod tests {
         assert!(bell.ring());
         bell.announce_for(0);
         assert!(bell.ring(), "asleep, whatever it wants");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no ppoll")]
+    fn an_alarm_makes_up_for_a_waker_that_died_on_the_way() {
+        let mut home = Home::new();
+        let bell = home.bell();
+        bell.announce();
+        assert!(bell.word().claim(), "a waker that is killed before it writes");
+        assert!(!bell.ring(), "and for the next one the sleeper is awake");
+        bell.alarm();
+        assert_eq!(bell.sleep(None), Ok(Woken::Rung));
+        bell.announce();
+        assert!(bell.ring(), "as before");
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl Shared {
         self.word(Global::Epoch).fetch_add(1, Relaxed) + 1
     }
 
-    /// When the manager last finished a turn, [`super::clock::now_ns`].
+    /// When the manager last began a turn, [`super::clock::now_ns`].
     pub fn heartbeat(&self) -> u64 {
         self.word(Global::Heartbeat).load(Relaxed)
     }
@@ -287,6 +287,14 @@ impl Shared {
     /// Notes that the manager is alive.
     pub fn beat(&self, now_ns: u64) {
         self.word(Global::Heartbeat).store(now_ns, Relaxed);
+    }
+
+    /// Has the manager make a turn, whatever it waits for. Supervisor and the manager's panic hook only.
+    pub fn alarm_manager(&self) {
+        // Its region was found good when the block was made.
+        if let Ok(bell) = self.manager_bell() {
+            bell.alarm();
+        }
     }
 
     /// The process number of consumer `index`; `None` until it has started.

@@ -3,6 +3,7 @@
 //! Runs in the manager only. Never blocks; takes no lock of the host.
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, fence};
 
 use shm::{Bell, Consumer, Producer};
 
@@ -238,6 +239,9 @@ impl ManagerPort {
     pub fn wake_consumer(&mut self, index: usize) {
         let end = &mut self.consumers[index];
         if end.process_no.is_none() {
+            // Between what was put into its ring and the look at its number; on its side `announce` stands between the
+            // number and the look at the ring. So one of the two sees the other.
+            fence(Ordering::SeqCst);
             end.process_no = self.shared.consumer_process(index);
         }
         if let Some(process) = end.process_no.and_then(|no| self.processes.get(no)) {
@@ -248,6 +252,11 @@ impl ManagerPort {
     /// Wakes every process, so that those that wait look at the words again.
     pub fn wake_all(&self) {
         self.processes.iter().for_each(ProcessEnd::wake);
+    }
+
+    /// Wakes every process, also one that the manager before this one was about to wake when it died.
+    pub fn alarm_all(&self) {
+        self.processes.iter().for_each(|process| process.bell.alarm());
     }
 
     /// Whether an acknowledgement waits.

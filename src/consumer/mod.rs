@@ -9,18 +9,12 @@
 mod event;
 mod resume;
 
-use std::time::Duration;
-
 use crate::bus::counters::Counter;
 use crate::bus::suspended::Suspensions;
 use crate::bus::{Handed, Inlet, LayoutError, Shared, Verdict};
 use crate::config::Config;
 use crate::host::{guard, log, plain, process};
 use crate::script;
-
-/// Longest sleep. Wake-ups are events; this bounds what a lost one costs (its sender was killed on the way), and
-/// how late a change of the run-time configuration is noticed.
-const MAX_SLEEP: Duration = Duration::from_secs(1);
 
 /// Runs consumer number `index`; does not return.
 pub fn run(config: &'static Config, shared: &'static Shared, index: usize) -> ! {
@@ -37,6 +31,7 @@ pub fn run(config: &'static Config, shared: &'static Shared, index: usize) -> ! 
     };
     script::presence::connect();
     loop {
+        // After a sleep, so that what is handled next knows the run-time configuration of now.
         process::config_update();
         // A panic in the handling of one event ends that event, not the server.
         guard::entry("consumer", (), || turn(config, &mut inlet, suspensions));
@@ -60,7 +55,8 @@ fn turn(config: &Config, inlet: &mut Inlet, suspensions: Suspensions) {
         Ok(Some(Handed::Resume(resume))) => {
             guard::entry("callback route", (), || resume::handle(&row, suspensions, resume));
         }
-        Ok(None) => inlet.wait(Some(MAX_SLEEP)),
+        // For as long as it takes: a wake-up that the manager's death has swallowed is made up for by the next manager.
+        Ok(None) => inlet.wait(None),
         Err(error) => {
             row.inc(Counter::Damaged);
             log::throttled_error!("consumer: {error}; dropped, the broker sends it again after the next reconnect");

@@ -4,6 +4,11 @@
 //! and may die; so it is a child of this small process, which forks it again when it dies or gives no sign of life.
 //! The rings are made so that a new manager carries on where the dead one stopped.
 //!
+//! **Signs of life.** The manager leaves the time in shared memory with each turn of its loop. One that has nothing to do
+//! makes no turns; so when it was silent for half of `amqp_hang_timeout_ms` it is woken up to make one, and it is killed when
+//! it was silent for all of it and another half after that question. While nothing happens this is the only thing
+//! that wakes either of the two.
+//!
 //! Takes no lock of Kamailio and allocates nothing from its pools.
 
 use std::os::fd::AsFd;
@@ -43,6 +48,8 @@ struct Supervisor {
     /// Row of the manager in Kamailio's process table.
     slot: Option<usize>,
     manager: Option<Pid>,
+    /// When the manager was asked for a sign of life that has not come, [`now_ns`].
+    asked_ns: Option<u64>,
     started: Instant,
     pause: Duration,
     start_at: Instant,
@@ -67,6 +74,7 @@ pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientT
             me: getpid(),
             slot: None,
             manager: None,
+            asked_ns: None,
             started: now,
             pause: Duration::ZERO,
             start_at: now,
@@ -93,16 +101,17 @@ impl Supervisor {
                 }
             }
             self.reap();
-            self.kill_if_hanging();
+            self.look_for_a_sign();
         }
     }
 
     fn wait(&self, signals: &SignalFd) -> nix::Result<()> {
         let limit = match self.manager {
-            Some(_) => self.config.hang_timeout / 4,
+            Some(_) => self.next_look(),
             None => self.start_at.saturating_duration_since(Instant::now()),
         };
-        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        // Not a moment too early, to find that it is too early.
+        let limit = PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], limit) {
             Ok(_) | Err(nix::Error::EINTR) => Ok(()),
             Err(error) => Err(error),
@@ -113,6 +122,7 @@ impl Supervisor {
     /// take over that row.
     fn start(&mut self) {
         self.shared.beat(now_ns());
+        self.asked_ns = None;
         self.started = Instant::now();
         let forked = match self.slot {
             None => process::fork(process::PROC_NOCHLDINIT, c"kazoo manager", false).map_err(|e| e.to_string()),
@@ -192,18 +202,44 @@ impl Supervisor {
         pause
     }
 
-    fn kill_if_hanging(&mut self) {
+    /// How long nothing can be due: see the head of this file.
+    fn next_look(&self) -> Duration {
+        let hang_ns = self.hang_ns();
+        let sign_ns = self.shared.heartbeat();
+        let due_ns = match self.asked_ns {
+            None => sign_ns + hang_ns / 2,
+            Some(asked_ns) => (sign_ns + hang_ns).max(asked_ns + hang_ns / 2),
+        };
+        Duration::from_nanos(due_ns.saturating_sub(now_ns()))
+    }
+
+    /// Asks a silent manager for a sign of life, and kills one that does not answer.
+    fn look_for_a_sign(&mut self) {
         let Some(pid) = self.manager else { return };
-        let silent = Duration::from_nanos(now_ns().saturating_sub(self.shared.heartbeat()));
-        if silent >= self.config.hang_timeout {
+        let (now, hang_ns) = (now_ns(), self.hang_ns());
+        let sign_ns = self.shared.heartbeat();
+        let silent_ns = now.saturating_sub(sign_ns);
+        let asked_ns = self.asked_ns.filter(|asked_ns| sign_ns < *asked_ns);
+        let in_vain = asked_ns.is_some_and(|asked_ns| now.saturating_sub(asked_ns) >= hang_ns / 2);
+        if silent_ns >= hang_ns && in_vain {
             log::error!(
                 "AMQP manager gives no sign of life for {} ms (amqp_hang_timeout_ms); killed",
-                silent.as_millis()
+                silent_ns / 1_000_000
             );
             // A stopped process dies of SIGKILL too; `reap` sees it.
             let _ = kill(pid, Signal::SIGKILL);
-            self.shared.beat(now_ns());
+            self.shared.beat(now);
+            self.asked_ns = None;
+        } else if asked_ns.is_none() && silent_ns >= hang_ns / 2 {
+            self.shared.alarm_manager();
+            self.asked_ns = Some(now);
+        } else {
+            self.asked_ns = asked_ns;
         }
+    }
+
+    fn hang_ns(&self) -> u64 {
+        u64::try_from(self.config.hang_timeout.as_nanos()).unwrap_or(u64::MAX / 4)
     }
 
     /// Server stop: the manager drains its outbox, bounded.

@@ -140,9 +140,17 @@ impl Links {
         }
     }
 
-    /// When the next attempt is due.
-    pub fn next_attempt(&self) -> Option<u64> {
-        let due = |l: &Link| if let State::Down { retry_ns } = l.state { Some(retry_ns) } else { None };
+    /// When [`tick`](Self::tick) or [`admit`](Self::admit) has something to do, or answers are to be acknowledged. `patience_ns`: after so long a connection
+    /// is admitted whatever is missing.
+    pub fn next_due(&self, patience_ns: u64) -> Option<u64> {
+        let due = |link: &Link| match &link.state {
+            State::Down { retry_ns } => Some(*retry_ns),
+            State::Connecting => None,
+            State::Up(opened) => {
+                let admitted = (!opened.ready).then_some(opened.opened_ns + patience_ns);
+                opened.namesake_check_ns.into_iter().chain(admitted).chain(opened.taken.due_ns()).min()
+            }
+        };
         self.links.iter().filter_map(due).min()
     }
 

@@ -187,6 +187,11 @@ impl Publisher {
         rings.any(|((w, p), blocked)| !blocked && (w.has_waiting() || !p.commands.is_empty()))
     }
 
+    /// Whether a record waits for something else to change, which may also be that time passes.
+    pub fn is_held_up(&self) -> bool {
+        self.blocked.contains(&true)
+    }
+
     /// Whether everything that was accepted is settled.
     pub fn is_settled(&self, port: &ManagerPort) -> bool {
         self.windows.iter().all(|w| w.open() == 0) && port.processes.iter().all(|p| p.commands.is_empty())

@@ -26,7 +26,7 @@ const STACK: usize = 128 << 20;
 ///
 /// `tls`: what was read for `amqps://` brokers, if there are any.
 pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientTls>, log: Log) -> Result<(), String> {
-    log_panics(log);
+    log_panics(shared, log);
     let work = move || {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
         let result = runtime.block_on(serve(config, shared, tls, log));
@@ -77,9 +77,11 @@ async fn drain(manager: &mut Manager, limit: Duration, log: Log) {
 
 /// A panic in a task of the client library is contained by the runtime; this makes it visible and has the
 /// connections made anew.
-fn log_panics(log: Log) {
+fn log_panics(shared: &'static Shared, log: Log) {
     std::panic::set_hook(Box::new(move |info| {
         LIBRARY_PANICKED.store(true, std::sync::atomic::Ordering::Relaxed);
         log.error(format_args!("manager: {info}"));
+        // The loop may sleep, and nothing else would tell it.
+        shared.alarm_manager();
     }));
 }

@@ -222,6 +222,12 @@ impl Subscriptions {
         }
     }
 
+    /// When [`tick`](Self::tick) declares what was refused, unless its consumers have to catch up first.
+    pub fn next_due(&self) -> Option<u64> {
+        let due = |state: &State| if let State::Refused { retry_ns, .. } = state { Some(*retry_ns) } else { None };
+        self.states.values().filter_map(due).min()
+    }
+
     /// A declaration ended. `reconnect`: the broker had been up before, so what waits there is a backlog.
     pub fn subscribed(
         &mut self,

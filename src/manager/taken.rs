@@ -37,6 +37,11 @@ impl Taken {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    /// When it is time to acknowledge what there is.
+    pub fn due_ns(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.since_ns.saturating_add(BULK_NS))
+    }
+
     /// What to tell the broker, if it is time to.
     pub fn acknowledge(&mut self, now_ns: u64) -> Option<Settle> {
         let old = self.count > 0 && now_ns.saturating_sub(self.since_ns) >= BULK_NS;
@@ -67,6 +72,8 @@ mod tests {
         assert_eq!(taken.acknowledge(5), ack(1000));
         taken.add(1001, 100, 5);
         taken.add(1002, 100, BULK_NS);
+        assert_eq!(taken.due_ns(), Some(BULK_NS + 5));
         assert_eq!((taken.acknowledge(BULK_NS + 4), taken.acknowledge(BULK_NS + 5)), (None, ack(1002)));
+        assert_eq!(taken.due_ns(), None);
     }
 }

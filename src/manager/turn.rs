@@ -2,7 +2,9 @@
 //!
 //! The counts (`amqp_consumer_ack_loop_count`, `amqp_internal_loop_count`, `amqp_consumer_loop_count`) bound how many
 //! items of one kind are handled before the next kind has its turn. Work is announced by wake-ups, so an idle loop
-//! answers at once; the timeouts only bound how long it may sleep without looking, should a wake-up ever be lost.
+//! answers at once; the timeouts only bound how long it may sleep without looking while there is something to do now and then.
+//! When nothing has happened for a second it sleeps until somebody rings, the library reports, or something is due at a
+//! time: nobody who rings can die unnoticed, and the supervisor asks for a sign of life in any case.
 //!
 //! | part | concern |
 //! |---|---|
@@ -46,9 +48,11 @@ pub use events::LIBRARY_PANICKED;
 /// Longest sleep while something has a time limit of its own: a retry, a query, a stall.
 const BUSY_SLEEP: Duration = Duration::from_millis(20);
 
-/// Without anything to do for so long, the manager is idle and looks around only every [`IDLE_SLEEP`].
+/// Without anything to do for so long, the manager is idle and looks around only when there is a reason to.
 const IDLE_NS: u64 = 1_000_000_000;
-const IDLE_SLEEP: Duration = Duration::from_secs(1);
+
+/// Longest sleep while there was something to do not long ago, or a message waits for what may also be a matter of time.
+const QUIET_SLEEP: Duration = Duration::from_secs(1);
 
 /// How often the periodic work is done while the loop is busy.
 const TICK_NS: u64 = 10_000_000;
@@ -105,7 +109,7 @@ impl Manager {
         let mut resumes = Resumes::new(suspensions, config.max_message_size.saturating_mul(MAX_WAITING_ANSWERS));
         resumes.end_inherited(&port);
         // Workers that wait for an answer of the manager before this one shall look again.
-        port.wake_all();
+        port.alarm_all();
         Ok(Self {
             config,
             log,
@@ -308,7 +312,7 @@ impl Manager {
             biased;
             () = self.wake.rung() => self.port.bell.drain(),
             () = self.inbox.arrived() => {}
-            () = sleep(limit) => {}
+            () = sleep(limit.unwrap_or_default()), if limit.is_some() => {}
         }
         self.port.bell.retract();
     }
@@ -317,31 +321,40 @@ impl Manager {
         self.port.has_ack() || self.inbox.has_news() || self.publisher.has_work(&self.port)
     }
 
-    fn sleep_limit(&self, now_ns: u64) -> Duration {
+    /// How long a sleep may be without a look around; `None`: for as long as nobody rings and the library is silent.
+    fn sleep_limit(&self, now_ns: u64) -> Option<Duration> {
         let c = self.config;
-        let mut limit = c.ack_timeout.min(c.interprocess_timeout).min(c.waitframe_timeout);
-        if now_ns.saturating_sub(self.last_moved_ns) >= IDLE_NS {
-            // Nothing has happened for a while: an idle server shall cost nothing.
-            limit = limit.max(IDLE_SLEEP);
-        }
-        if let Some(attempt) = self.links.next_attempt() {
-            // The attempt itself is made by the next tick.
-            limit = limit.min(Duration::from_nanos(attempt.saturating_sub(now_ns)).max(Duration::from_millis(1)));
-        }
-        limit = limit.min(c.hang_timeout / 4);
-        if self.subscriptions.holds_acks() {
-            limit = limit.min(Duration::from_nanos(HOLD_NS));
-        }
-        let pressing = !self.queries.is_empty()
+        let look = c.ack_timeout.min(c.interprocess_timeout).min(c.waitframe_timeout);
+        let look = if self.is_pressed(now_ns) {
+            Some(look.min(BUSY_SLEEP))
+        } else if now_ns.saturating_sub(self.last_moved_ns) < IDLE_NS {
+            Some(look.min(QUIET_SLEEP))
+        } else {
+            self.publisher.is_held_up().then_some(QUIET_SLEEP)
+        };
+        // Whoever rang may have meant the periodic work, which was not due.
+        let ticked = self.next_tick_ns == now_ns + TICK_NS;
+        let missed = (!ticked && look.is_none()).then_some(now_ns);
+        let due = [missed, self.links.next_due(DECLARE_WAIT_NS), self.subscriptions.next_due()].into_iter().flatten();
+        // All that is due is done by a tick.
+        let tick =
+            due.min().map(|due_ns| due_ns.max(self.next_tick_ns).saturating_sub(now_ns)).map(Duration::from_nanos);
+        let held = self.subscriptions.holds_acks().then_some(Duration::from_nanos(HOLD_NS));
+        look.into_iter().chain(tick).chain(held).min()
+    }
+
+    /// Whether something is under way that has a time limit of its own.
+    fn is_pressed(&self, now_ns: u64) -> bool {
+        !self.queries.is_empty()
             || self.outcomes.resumes.any_open()
             || self.outcomes.replies.is_waiting(now_ns)
             || self.dispatch.is_unfinished()
             || self.inbox.has_delivery()
             || self.dispatch.has_parked()
+            || !self.local.is_empty()
             || self.draining
             || self.subscriptions.drains()
-            || self.publisher.is_pressing(&self.links);
-        if pressing { limit.min(BUSY_SLEEP) } else { limit }
+            || self.publisher.is_pressing(&self.links)
     }
 
     fn split(&mut self, now_ns: u64) -> (&mut Publisher, Around<'_>) {

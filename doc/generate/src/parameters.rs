@@ -93,7 +93,7 @@ pub const SECTIONS: &[Section] = &[
         title: "The manager's loop",
         intro: "One process talks to the brokers. In turn it handles acknowledgements of the consumer processes, sends what \
                 scripts publish, and hands out what the brokers deliver. The counts say how much of one kind it does before \
-                the next kind has its turn; the times bound its sleep when there is nothing to do, and are a safety net: \
+                the next kind has its turn; the times bound its sleep until it had nothing to do for a second, and are a safety net: \
                 work wakes it up. The defaults are right for nearly everybody.",
         params: &[
             ("amqp_consumer_ack_loop_count", "5"),
