@@ -269,8 +269,11 @@ pub const PARAMS: &[Param] = &[
         "KEMI function that is run instead of event routes; its argument is the name of the event."),
     int(c"amqp_prefetch", 500, (1, 65_535), "messages",
         |b, n| b.config.prefetch = u16::try_from(n).unwrap_or(u16::MAX),
-        "Messages of one subscription that the broker hands out before it waits for acknowledgements. So many may lie \
-         in the memory of the manager process."),
+        "Messages of one subscription that the broker hands out before it waits for acknowledgements; they lie in the memory of \
+         the manager process. Of large messages it is fewer: as many as fit into 4 MB divided by the number of subscriptions (64 KB \
+         at least), by their mean size, and one at the least. So a subscription begins with 4 and has \
+         its number when their size is known. Where small messages are followed by large ones, so many as before are under \
+         way already; at the change half as many come on top for a moment. A number below 12 is kept whatever the size."),
     int(c"amqp_max_redeliveries", 20, (0, 1_000_000), "redeliveries", |b, n| b.config.max_redeliveries = n,
         "A message that a queue has delivered again so often, because the server or its connection was lost each time \
          before the event route had ended, is given up at the next: rejected, so that a dead-letter exchange of \

@@ -287,6 +287,26 @@ fn until_numbers(kamailio: &Kamailio, count: u64) -> (Vec<u64>, BTreeMap<String,
     numbers(kamailio)
 }
 
+#[test]
+fn order_is_kept_when_the_broker_hands_out_fewer_or_more_ahead() {
+    let broker = broker();
+    let options = "'no_ack':0,'wait_for_consumer_ack':1";
+    let adjust = |builder: rig::Builder| builder.modparam_int("amqp_consumer_processes", 1);
+    let mut kamailio = start("sizes", &broker, &number_routes(options), adjust);
+    until_queue(&broker, "numbers");
+    // As many of 200 kB as let the number fall to what fits, and as many small ones as let it rise again; twice.
+    let sizes = [(300, 10), (100, 200_000)].repeat(2).into_iter().chain([(300, 10)]);
+    let sizes: Vec<usize> = sizes.flat_map(|(count, size)| vec![size; count]).collect();
+    let body = |(number, size): (usize, &usize)| format!("{{\"Number\":{number},\"Fill\":\"{}\"}}", "x".repeat(*size));
+    publish_queued(&broker, "numbers", sizes.iter().enumerate().map(body));
+    let (seen, _) = until_numbers(&kamailio, sizes.len() as u64);
+    assert!(seen == (0..sizes.len() as u64).collect::<Vec<_>>(), "{seen:?}");
+    assert!(wait_until(PATIENCE, || held(&broker, "numbers") == (0, 0)));
+    let consumers = broker.ctl(&["list_consumers", "queue_name"]).unwrap();
+    assert_eq!(consumers.lines().filter(|queue| *queue == "numbers").count(), 1, "{consumers}");
+    still_well(&mut kamailio);
+}
+
 fn consume_100_000(name: &str, options: &str) {
     const COUNT: u64 = 100_000;
     let broker = broker();

@@ -300,6 +300,45 @@ fn memory_is_flat_over_100_000_messages_each_way() {
     memory_stays_flat("flat", 50_000, 100_000);
 }
 
+#[test]
+fn large_events_do_not_fill_the_manager() {
+    const COUNT: usize = 1_000;
+    let routes = r##"
+        request_route { exit; }
+        event_route[kazoo:mod-init] {
+            kazoo_subscribe("{'exchange':'','queue':'costs-large','durable':1,'auto_delete':0,'no_ack':0,
+                'wait_for_consumer_ack':1}");
+        }
+        event_route[kazoo:consumer-event] { usleep("4000"); }
+        event_route[kazoo:consumer-event-connection-open] { xlog("L_DBG", "open\n"); }
+    "##;
+    let broker = broker();
+    broker.declare_queue(&Queue::new("costs-large").durable()).unwrap();
+    let body = format!("{{\"Fill\":\"{}\"}}", "x".repeat(100_000));
+    for _ in 0..COUNT / 100 {
+        let messages: Vec<_> = (0..100).map(|_| Message::new("", "costs-large", body.clone())).collect();
+        broker.client().publish(&messages).unwrap();
+    }
+    // They wait there when it starts.
+    let mut kamailio = kamailio("large").broker(&broker).routes(routes).start().unwrap();
+    until_connected(&kamailio, 1);
+    let mut peak = Memory { resident_kib: 0, private_kib: 0 };
+    let handled = wait_until(LONG, || {
+        for manager in kamailio.processes_titled("manager").unwrap_or_default() {
+            let Some(now) = kamailio.memory(manager.pid) else { continue };
+            peak.private_kib = peak.private_kib.max(now.private_kib);
+            peak.resident_kib = peak.resident_kib.max(now.resident_kib);
+        }
+        stat(&kamailio, "handled") >= COUNT as u64
+    });
+    assert!(handled, "{:?}", stats(&kamailio));
+    println!("manager with {COUNT} events of 100 kB waiting: {peak:?} at most");
+    // All that amqp_prefetch allows would be 50 MB.
+    assert!(peak.private_kib <= 12 * 1_024, "{peak:?}");
+    still_well(&mut kamailio);
+    broker.ctl(&["delete_queue", "costs-large"]).unwrap();
+}
+
 /// `X-Case` chooses the kind of call, made `X-Count` times in one request.
 const CALLS: &str = r##"
 request_route {

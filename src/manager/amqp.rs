@@ -8,7 +8,7 @@
 //! | a cancelled call leaves the connection in an unknown state | every caller drops the connection after a timeout |
 //! | heartbeat below 2 s floods | raised to 2 |
 //! | a connection dropped outside a runtime panics | sessions live and die inside the loop |
-//! | incoming queues are unbounded | every consumer has a prefetch and acknowledges |
+//! | incoming queues are unbounded | every consumer has a prefetch, smaller for large messages, and acknowledges |
 //! | a connection that broke before somebody listened is never reported | `lost` looks before it listens |
 //! | the id of a channel that the broker closed is never used again | after 2047 refused messages the connection is made anew |
 //! | replacing a header leaves the table's length wrong, and the broker ends the connection | removed before |
@@ -20,16 +20,16 @@
 use std::future::Future;
 use std::net::Ipv6Addr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use amqprs::callbacks::{ChannelCallback, ConnectionCallback};
 use amqprs::channel::{
-    BasicAckArguments, BasicConsumeArguments, BasicGetArguments, BasicNackArguments, BasicPublishArguments,
-    BasicQosArguments, ConfirmSelectArguments, ConsumerMessage, ExchangeBindArguments, ExchangeDeclareArguments,
-    QueueBindArguments, QueueDeclareArguments,
+    BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicGetArguments, BasicNackArguments,
+    BasicPublishArguments, BasicQosArguments, ConfirmSelectArguments, ConsumerMessage, ExchangeBindArguments,
+    ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments,
 };
 use amqprs::connection::OpenConnectionArguments;
 use amqprs::tls::TlsAdaptor;
@@ -37,6 +37,7 @@ use amqprs::{Ack, BasicProperties, Cancel, Close, CloseChannel, FieldTable, Fiel
 use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::ahead::Ahead;
 use super::inbox::{Confirm, Event, Inbox, Incoming, Returned};
 use super::tls::{ClientTls, hint};
 use super::tracker::Settle;
@@ -129,7 +130,7 @@ impl Connection {
         let callback =
             Callback { epoch, inbox: inbox.clone(), closed: Arc::clone(&closed), cancelled: Arc::clone(&cancelled) };
         inner.register_callback(callback).await.map_err(|e| e.to_string())?;
-        Ok(Channel { inner, epoch, closed, cancelled })
+        Ok(Channel { inner: Arc::new(inner), epoch, closed, cancelled, prefetch: Arc::default() })
     }
 
     /// Says goodbye to the broker. Bound it: a frozen broker never answers.
@@ -138,12 +139,13 @@ impl Connection {
     }
 }
 
-/// One channel. Only one task uses it.
+/// One channel. One task uses it, and the [`Intake`] of its consumer while it changes the prefetch.
 pub struct Channel {
-    inner: amqprs::channel::Channel,
+    inner: Arc<amqprs::channel::Channel>,
     epoch: u64,
     closed: Arc<Mutex<Option<ChannelClose>>>,
     cancelled: Arc<AtomicBool>,
+    prefetch: Arc<AtomicU16>,
 }
 
 impl std::fmt::Debug for Channel {
@@ -177,6 +179,11 @@ impl Channel {
         self.epoch
     }
 
+    /// Messages that the broker hands out now ahead of their acknowledgement.
+    pub fn prefetch(&self) -> u16 {
+        self.prefetch.load(Ordering::Relaxed)
+    }
+
     /// Whether it can be used.
     pub fn is_open(&self) -> bool {
         self.inner.is_open() && self.inner.is_connection_open()
@@ -204,12 +211,6 @@ impl Channel {
         let mut args = BasicPublishArguments::new(message.exchange, message.routing_key);
         args.mandatory(message.mandatory);
         at_once(self.inner.basic_publish(properties, message.body, args))
-    }
-
-    /// Limits the messages that the broker hands out unacknowledged.
-    pub async fn prefetch(&self, count: u16) -> Result<(), String> {
-        let done = self.inner.basic_qos(BasicQosArguments::new(0, count, false)).await;
-        done.map_err(|e| self.reason(&e))
     }
 
     /// Declares an exchange, or checks it if passive.
@@ -251,10 +252,24 @@ impl Channel {
     ///
     /// What ends the consumer later is reported to `inbox`, after the caller knows that there is one.
     pub async fn consume(&self, queue: &str, source: Source, inbox: &Inbox) -> Result<(), String> {
-        let exclusive = source == Source::Replies;
-        let args = BasicConsumeArguments::new(queue, "").manual_ack(true).exclusive(exclusive).finish();
-        let (_, messages) = self.inner.basic_consume_rx(args).await.map_err(|e| self.reason(&e))?;
-        tokio::spawn(Intake { epoch: self.epoch, source, inbox: inbox.clone() }.run(messages));
+        let ahead = match source {
+            Source::Replies { prefetch } => Ahead::fixed(prefetch),
+            Source::Subscription { prefetch } => Ahead::new(prefetch),
+        };
+        let messages = begin(&self.inner, (queue, source), 0, ahead.count()).await.map_err(|e| self.reason(&e))?;
+        self.prefetch.store(ahead.count(), Ordering::Relaxed);
+        let intake = Intake {
+            epoch: self.epoch,
+            source,
+            inbox: inbox.clone(),
+            channel: Arc::downgrade(&self.inner),
+            cancelled: Arc::clone(&self.cancelled),
+            prefetch: Arc::clone(&self.prefetch),
+            queue: queue.to_owned(),
+            consumer: 0,
+            ahead,
+        };
+        tokio::spawn(intake.run(messages));
         if !self.is_open() || self.cancelled.load(Ordering::Relaxed) {
             // Already reported, to a loop that did not know of it.
             return Err("the broker ended the consumer at once".to_owned());
@@ -309,13 +324,34 @@ pub struct Declared {
     pub consumers: u32,
 }
 
-/// Which queue a consumer serves.
+/// Which queue a consumer serves, and how many messages the broker may hand out ahead of their acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The reply queue.
-    Replies,
-    /// A subscription.
-    Subscription,
+    Replies { prefetch: u16 },
+    /// A subscription; fewer if they are large.
+    Subscription { prefetch: u16 },
+}
+
+/// Makes consumer number `consumer` of its channel, to which the broker hands out `prefetch` messages ahead. Returns where
+/// they come.
+async fn begin(
+    channel: &amqprs::channel::Channel,
+    (queue, source): (&str, Source),
+    consumer: u32,
+    prefetch: u16,
+) -> Result<UnboundedReceiver<ConsumerMessage>, amqprs::error::Error> {
+    channel.basic_qos(BasicQosArguments::new(0, prefetch, false)).await?;
+    let exclusive = matches!(source, Source::Replies { .. });
+    let tag = consumer_tag(consumer);
+    let args = BasicConsumeArguments::new(queue, &tag).manual_ack(true).exclusive(exclusive).finish();
+    channel.basic_consume_rx(args).await.map(|(_, messages)| messages)
+}
+
+/// The tag of a consumer. Later ones are greater: when a connection is lost, a quorum queue takes back what each had in the
+/// order of their tags.
+fn consumer_tag(consumer: u32) -> String {
+    format!("kazoo-{consumer:010}")
 }
 
 /// Headers as long strings. Names were checked by the script side; one that is too long is left out. Of several with
@@ -372,45 +408,96 @@ fn redeliveries(properties: &BasicProperties) -> u64 {
 /// Most messages that go into the inbox at once.
 const INTAKE: usize = 64;
 
-/// Puts the messages of one consumer into the inbox, and says when there can be no more of them. The library would run a
+/// Puts the messages of one queue into the inbox, and says when there can be no more of them. The library would run a
 /// task like this for a callback, and call it for every single message.
 struct Intake {
     epoch: u64,
     source: Source,
     inbox: Inbox,
+    /// Not kept open by this task.
+    channel: Weak<amqprs::channel::Channel>,
+    /// Whether the broker has cancelled a consumer of the channel.
+    cancelled: Arc<AtomicBool>,
+    /// As [`Channel::prefetch`] tells it.
+    prefetch: Arc<AtomicU16>,
+    queue: String,
+    /// Number of the consumer on its channel.
+    consumer: u32,
+    ahead: Ahead,
 }
 
 impl Intake {
     /// Until the library lets go of the consumer, after its last message: the broker has cancelled it, or the channel ended.
-    async fn run(self, mut messages: UnboundedReceiver<ConsumerMessage>) {
-        let mut batch = Vec::with_capacity(INTAKE);
-        while messages.recv_many(&mut batch, INTAKE).await > 0 {
-            let received_unix = unix_seconds();
-            let incoming = batch.drain(..).filter_map(|message| self.incoming(message, received_unix));
-            match self.source {
-                Source::Replies => self.inbox.replies(incoming),
-                Source::Subscription => self.inbox.deliveries(incoming),
+    async fn run(mut self, mut messages: UnboundedReceiver<ConsumerMessage>) {
+        match self.source {
+            Source::Replies { .. } => {
+                let mut batch = Vec::with_capacity(INTAKE);
+                while messages.recv_many(&mut batch, INTAKE).await > 0 {
+                    self.inbox.replies(self.incoming(&mut batch));
+                }
             }
-        }
-        if self.source == Source::Subscription {
-            self.inbox.event(Event::Drained { epoch: self.epoch });
+            Source::Subscription { .. } => {
+                self.inbox.source_began();
+                self.take_deliveries(messages).await;
+                self.inbox.source_ended();
+                self.inbox.event(Event::Drained { epoch: self.epoch });
+            }
         }
     }
 
-    /// The library promises that a message has all its parts.
-    fn incoming(&self, message: ConsumerMessage, received_unix: u64) -> Option<Incoming> {
-        let deliver = message.deliver?;
-        Some(Incoming {
-            epoch: self.epoch,
-            tag: deliver.delivery_tag(),
-            redelivered: deliver.redelivered(),
-            redeliveries: redeliveries(&message.basic_properties?),
-            exchange: deliver.exchange().clone(),
-            routing_key: deliver.routing_key().clone(),
-            body: message.content?,
-            received_unix,
-        })
+    async fn take_deliveries(&mut self, mut messages: UnboundedReceiver<ConsumerMessage>) {
+        let mut batch = Vec::with_capacity(INTAKE);
+        while messages.recv_many(&mut batch, INTAKE).await > 0 {
+            let bytes = batch.iter().filter_map(|message| message.content.as_ref()).map(Vec::len).sum();
+            self.ahead.saw(batch.len(), bytes);
+            self.inbox.deliveries(self.incoming(&mut batch));
+            let Some(prefetch) = self.ahead.change(self.inbox.sources()) else { continue };
+            let Some(mut next) = self.consume_anew(prefetch).await else { continue };
+            // What came meanwhile came to either of them, and tags are counted per channel.
+            while messages.recv_many(&mut batch, INTAKE).await > 0 {}
+            batch.extend(std::iter::from_fn(|| next.try_recv().ok()));
+            batch.sort_by_key(|message| message.deliver.as_ref().map(amqprs::Deliver::delivery_tag));
+            self.inbox.deliveries(self.incoming(&mut batch));
+            if self.cancelled.load(Ordering::Relaxed) {
+                // The library may not know that this is true of the new one too.
+                return;
+            }
+            messages = next;
+        }
     }
+
+    /// Goes on with a new consumer and another prefetch; `None` if the channel is gone. The old one goes when the new one is
+    /// there, since a queue with `auto_delete` goes with its last consumer.
+    async fn consume_anew(&mut self, prefetch: u16) -> Option<UnboundedReceiver<ConsumerMessage>> {
+        let channel = self.channel.upgrade()?;
+        let old = self.consumer;
+        let next = begin(&channel, (&self.queue, self.source), old + 1, prefetch).await.ok()?;
+        self.consumer = old + 1;
+        self.prefetch.store(prefetch, Ordering::Relaxed);
+        // Only the end of the channel is in the way, and that ends both of them.
+        let _ = channel.basic_cancel(BasicCancelArguments::new(&consumer_tag(old))).await;
+        Some(next)
+    }
+
+    fn incoming(&self, batch: &mut Vec<ConsumerMessage>) -> impl Iterator<Item = Incoming> {
+        let (epoch, received_unix) = (self.epoch, unix_seconds());
+        batch.drain(..).filter_map(move |message| incoming(epoch, message, received_unix))
+    }
+}
+
+/// A message of the channel with `epoch`. The library promises that it has all its parts.
+fn incoming(epoch: u64, message: ConsumerMessage, received_unix: u64) -> Option<Incoming> {
+    let deliver = message.deliver?;
+    Some(Incoming {
+        epoch,
+        tag: deliver.delivery_tag(),
+        redelivered: deliver.redelivered(),
+        redeliveries: redeliveries(&message.basic_properties?),
+        exchange: deliver.exchange().clone(),
+        routing_key: deliver.routing_key().clone(),
+        body: message.content?,
+        received_unix,
+    })
 }
 
 /// Puts what happens to one channel into the inbox.

@@ -1,7 +1,7 @@
 //! What the client library's tasks report to the loop: confirms, deliveries, state changes.
 //!
 //! Everything runs on one thread; the lock only satisfies the library's `Send` bounds and is never contended.
-//! Bounded: deliveries by the prefetch of their channels, confirms and returns by the messages under way, the rest by the
+//! Bounded: deliveries by the prefetch of their channels (`ahead`), confirms and returns by the messages under way, the rest by the
 //! number of brokers and subscriptions.
 
 use std::collections::VecDeque;
@@ -93,6 +93,8 @@ struct State {
     deliveries: VecDeque<Incoming>,
     replies: VecDeque<Incoming>,
     events: VecDeque<Event>,
+    /// Subscriptions whose messages may come.
+    sources: usize,
 }
 
 /// Shared by the loop and the library's callbacks.
@@ -113,6 +115,22 @@ impl Inbox {
     pub fn deliveries(&self, messages: impl IntoIterator<Item = Incoming>) {
         self.state().deliveries.extend(messages);
         self.notify.notify_one();
+    }
+
+    /// Messages of one more subscription may come, until [`source_ended`](Self::source_ended).
+    pub fn source_began(&self) {
+        self.state().sources += 1;
+    }
+
+    /// No more messages of a subscription come.
+    pub fn source_ended(&self) {
+        let mut state = self.state();
+        state.sources = state.sources.saturating_sub(1);
+    }
+
+    /// From how many subscriptions messages may come.
+    pub fn sources(&self) -> usize {
+        self.state().sources
     }
 
     /// Messages of a reply queue came.

@@ -25,6 +25,7 @@
 //! | `session` | one connection: reply queue, publish channel, subscriptions |
 //! | `subscriptions` | what is declared where; acknowledgements by channel |
 //! | `tracker` | delivery tags of one channel that wait for an acknowledgement |
+//! | `ahead` | how many messages a subscription may have ahead, by their size |
 //! | `dispatch` | which consumer process gets a message |
 //! | `poison` | messages that the client library cannot read |
 //! | `suspects` | messages that were delivered again and again, and when one is given up |
@@ -36,6 +37,7 @@
 
 #![deny(unsafe_code)]
 
+mod ahead;
 mod amqp;
 mod dispatch;
 mod inbox;

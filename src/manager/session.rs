@@ -45,6 +45,8 @@ const USUAL_TYPES: [&str; 4] = ["direct", "fanout", "topic", "headers"];
 
 /// Replies that may be on their way from the broker at once.
 pub const REPLY_PREFETCH: u16 = 1000;
+/// The reply queue.
+const REPLIES: Source = Source::Replies { prefetch: REPLY_PREFETCH };
 
 /// What the tasks that set up a session need.
 #[derive(Clone, Debug)]
@@ -185,7 +187,7 @@ impl Setup {
                 continue;
             }
             channel.bind_queue(&queue.name, REPLY_EXCHANGE, &self.config.server_id(id, index)).await?;
-            match channel.consume(&queue.name, Source::Replies, &self.inbox).await {
+            match channel.consume(&queue.name, REPLIES, &self.inbox).await {
                 Ok(()) => return Ok((channel, index)),
                 // Somebody was faster, and the refusal has closed the channel.
                 Err(why) if why.contains("in exclusive use") => channel = self.reply_channel(connection).await?,
@@ -200,7 +202,6 @@ impl Setup {
 
     async fn reply_channel(&self, connection: &Connection) -> Result<Channel, String> {
         let channel = connection.channel(self.shared.next_epoch(), &self.inbox).await?;
-        channel.prefetch(REPLY_PREFETCH).await?;
         let exchange = Exchange { name: REPLY_EXCHANGE.to_owned(), kind: "direct".to_owned(), ..Exchange::default() };
         channel.declare_exchange(&exchange).await?;
         Ok(channel)
@@ -279,7 +280,6 @@ impl Setup {
 
     async fn declare(&self, connection: &Connection, s: &Subscription) -> Result<Subscribed, String> {
         let channel = connection.channel(self.shared.next_epoch(), &self.inbox).await?;
-        channel.prefetch(self.config.prefetch).await?;
         if s.exchange.name.is_empty() {
             // The default exchange can be neither declared nor bound: every queue is bound to it by its name.
             return self.consume(channel, s).await;
@@ -302,7 +302,8 @@ impl Setup {
                 channel.bind_queue(&queue.name, &s.exchange.name, key).await?;
             }
         }
-        channel.consume(&queue.name, Source::Subscription, &self.inbox).await?;
+        let source = Source::Subscription { prefetch: self.config.prefetch };
+        channel.consume(&queue.name, source, &self.inbox).await?;
         Ok(Subscribed { channel, queue: queue.name, backlog: queue.messages })
     }
 }

@@ -70,7 +70,8 @@ impl Active {
 
     /// Acknowledges what is finished if there is much of it or the last time was a while ago. What is finished behind
     /// the front waits for the front, unless that stands still or too much waits.
-    fn settle_due(&mut self, limit: usize, now_ns: u64) -> Result<u64, Broken> {
+    fn settle_due(&mut self, now_ns: u64) -> Result<u64, Broken> {
+        let limit = usize::from(self.channel.prefetch() / 4).clamp(1, MAX_HELD);
         let in_time = now_ns.saturating_sub(self.settled_ns) >= HOLD_NS;
         if !in_time && self.tracker.held() < limit {
             return Ok(0);
@@ -360,8 +361,7 @@ impl Subscriptions {
 
     /// Sends the acknowledgements that are due; returns how many messages they settle.
     pub fn settle_due(&mut self, now_ns: u64) -> u64 {
-        let limit = usize::from(self.setup.config.prefetch / 4).clamp(1, MAX_HELD);
-        self.settle(|active| active.settle_due(limit, now_ns))
+        self.settle(|active| active.settle_due(now_ns))
     }
 
     /// Sends all acknowledgements that are held back; returns how many messages they settle.
