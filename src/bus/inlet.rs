@@ -10,10 +10,11 @@ use shm::{Bell, Consumer, Producer, PushError};
 use super::BusError;
 use super::ack::AckRecord;
 pub use super::ack::Verdict;
+use super::clock::now_ns;
 use super::counters::{Counter, Row};
 use super::delivery::{AckHandle, Delivery};
 use super::fragment::{Joined, Joiner};
-use super::layout::{LayoutError, Shared};
+use super::layout::{LayoutError, OwnWords, Shared};
 use super::resume::Resume;
 
 /// Kind of a record in the ack ring.
@@ -21,6 +22,9 @@ pub const ACK: u32 = 3;
 
 /// How long to wait between two looks at a full ack ring, which the sizes make impossible.
 const ACK_RETRY: Duration = Duration::from_millis(10);
+
+/// After so many events without a pause the manager is told how long they took.
+const PACE: u64 = 16;
 
 /// What a consumer process is to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,12 @@ pub struct Inlet {
     bell: Bell,
     manager_bell: Bell,
     row: Row,
+    own: OwnWords,
+    /// Events since `since_ns`.
+    events: u64,
+    since_ns: u64,
+    /// How long an event lately takes.
+    event_ns: u64,
     limit: usize,
     /// The delivery ring cannot be read any more; never expected.
     damaged: bool,
@@ -66,6 +76,10 @@ impl Inlet {
             bell: shared.process_bell(process_no)?,
             manager_bell: shared.manager_bell()?,
             row: shared.process_row(process_no)?,
+            own: shared.own(process_no)?,
+            events: 0,
+            since_ns: now_ns(),
+            event_ns: 0,
             // Fixed fields and four names come on top of the body.
             limit: shared.sizes().max_message + 2048,
             damaged: false,
@@ -80,11 +94,13 @@ impl Inlet {
 
     /// Sleeps until something may be there, at most `timeout`. Returns at once if something is.
     pub fn wait(&mut self, timeout: Option<Duration>) {
+        self.note_pace();
         // Not for room in the outbox, which a confirm makes for what an event route has published.
         self.bell.announce_for(usize::MAX);
         if self.damaged || self.deliveries.is_empty() {
             // An interrupted or failed sleep only means that the caller looks again.
             let _ = self.bell.sleep(timeout);
+            self.since_ns = now_ns();
         } else {
             self.bell.retract();
         }
@@ -123,9 +139,25 @@ impl Inlet {
         }
     }
 
+    /// Tells the manager how long an event takes: a slow one at once, quick ones bit by bit.
+    fn note_pace(&mut self) {
+        if self.events == 0 {
+            return;
+        }
+        let now = now_ns();
+        let lately = now.saturating_sub(self.since_ns) / self.events;
+        self.event_ns = lately.max(lately.midpoint(self.event_ns));
+        self.own.set_event_ns(self.event_ns);
+        (self.since_ns, self.events) = (now, 0);
+    }
+
     /// Reports what became of a delivery with this `ack`; tells nobody if the manager has acknowledged it already.
     pub fn acknowledge(&mut self, ack: Option<AckHandle>, verdict: Verdict) {
         self.row.inc(Counter::Handled);
+        self.events += 1;
+        if self.events == PACE {
+            self.note_pace();
+        }
         let Some(handle) = ack else { return };
         AckRecord {
             subscription: handle.subscription,

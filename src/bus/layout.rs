@@ -55,6 +55,8 @@ enum Own {
     Waiting,
     /// What the broker had confirmed of this process's commands when the present manager started.
     Inherited,
+    /// Of a consumer process: how long an event lately takes, in nanoseconds.
+    EventNs,
     /// Count.
     Len,
 }
@@ -605,6 +607,16 @@ impl OwnWords {
     /// End of what only a manager that is gone has seen confirmed.
     pub(super) fn inherited(&self) -> u64 {
         self.0.get(Own::Inherited as usize).load(Relaxed)
+    }
+
+    /// Says how long an event lately takes here. The owning consumer process only.
+    pub(super) fn set_event_ns(&self, event_ns: u64) {
+        self.0.get(Own::EventNs as usize).store(event_ns, Relaxed);
+    }
+
+    /// How long an event lately takes in this consumer process, in nanoseconds; 0 before the first ones.
+    pub(super) fn event_ns(&self) -> u64 {
+        self.0.get(Own::EventNs as usize).load(Relaxed)
     }
 
     /// The query that the process waits for; 0: none.

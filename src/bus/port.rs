@@ -249,6 +249,12 @@ impl ManagerPort {
         }
     }
 
+    /// How long an event lately takes where it takes longest, in nanoseconds; `None` before the first ones.
+    pub fn event_ns(&self) -> Option<u64> {
+        let processes = self.consumers.iter().filter_map(|consumer| self.processes.get(consumer.process_no?));
+        processes.map(|process| process.own.event_ns()).max().filter(|event_ns| *event_ns > 0)
+    }
+
     /// Wakes every process, so that those that wait look at the words again.
     pub fn wake_all(&self) {
         self.processes.iter().for_each(ProcessEnd::wake);

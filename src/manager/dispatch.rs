@@ -1,6 +1,9 @@
 //! Which consumer process gets a message: round-robin, one sticky consumer while a backlog is drained, or, for a
 //! subscription with `consistent-worker`, the same one for the same key.
 //!
+//! To wake a process takes longer than a short event route. So in a dense stream a turn is as many of the waiting messages as
+//! fit into the time of a wake-up, instead of one for each consumer, which all wake and sleep again.
+//!
 //! A consumer whose ring is full is passed over. When all are full the message stays in the inbox, and the prefetch
 //! makes the broker wait. A message that only one consumer may have is parked until that one has room, so that a slow
 //! consumer holds up nothing but its own keys; the prefetch bounds these too. A message larger than a ring is sent in
@@ -12,6 +15,12 @@ use std::hash::{DefaultHasher, Hasher};
 use super::inbox::Incoming;
 use crate::bus::ManagerPort;
 use crate::bus::port::Parcel;
+
+/// Longest that the last message of a turn may have to wait for those before it.
+const TURN_NS: u64 = 50_000;
+
+/// Most messages of one turn.
+const MAX_TURN: u64 = 16;
 
 /// Who has to be told when a message is completely in a consumer's ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +55,9 @@ pub enum Choice {
 #[derive(Debug)]
 pub struct Dispatch {
     next: usize,
+    /// Messages that `next` has got in its turn, and how many it may get.
+    run: u64,
+    turn: u64,
     /// Who gets the backlog.
     sticky: Option<usize>,
     /// By consumer: a message of which only a part is in the ring.
@@ -68,6 +80,8 @@ impl Dispatch {
     pub fn new(consumers: usize) -> Self {
         Self {
             next: 0,
+            run: 0,
+            turn: 1,
             sticky: None,
             unfinished: (0..consumers).map(|_| None).collect(),
             parked: (0..consumers).map(|_| VecDeque::new()).collect(),
@@ -141,11 +155,29 @@ impl Dispatch {
             self.unfinished[consumer] = Some((parcel, origin));
         }
         match choice {
-            Choice::Turn => self.next = (consumer + 1) % self.unfinished.len(),
+            Choice::Turn => {
+                self.next = consumer;
+                self.run += 1;
+                if self.run >= self.turn {
+                    self.end_turn();
+                }
+            }
             Choice::Sticky => self.sticky = Some(consumer),
             Choice::Key => {}
         }
         done
+    }
+
+    fn end_turn(&mut self) {
+        if self.run > 0 {
+            self.next = (self.next + 1) % self.unfinished.len();
+            self.run = 0;
+        }
+    }
+
+    /// Makes turns as long as events of `event_ns` nanoseconds allow; `None`: one message each.
+    pub fn set_pace(&mut self, event_ns: Option<u64>) {
+        self.turn = event_ns.map_or(1, |event_ns| (TURN_NS / event_ns.max(1)).clamp(1, MAX_TURN));
     }
 
     /// The backlog is drained: the next one may go to another consumer.
@@ -153,8 +185,9 @@ impl Dispatch {
         self.sticky = None;
     }
 
-    /// Wakes the consumers that got something since the last call.
+    /// Wakes the consumers that got something since the last call. What comes later is for the next one.
     pub fn ring(&mut self, port: &mut ManagerPort) {
+        self.end_turn();
         for (consumer, rung) in self.rung.iter_mut().enumerate() {
             if std::mem::take(rung) {
                 port.wake_consumer(consumer);
@@ -191,6 +224,29 @@ mod tests {
         let spread = [hand(false), hand(false), hand(false)];
         assert!((0..3).all(|c| spread.contains(&c)), "{spread:?}");
         assert_eq!(hand(true), backlog);
+    }
+
+    #[test]
+    fn quick_events_come_in_runs_and_slow_ones_one_by_one() {
+        let mut port = ManagerPort::attach(test_block(4, 3)).unwrap();
+        let mut dispatch = Dispatch::new(3);
+        let message = Delivery::local(DeliveryKind::LateReply, Vec::new());
+        let mut hand_four = |pace| {
+            dispatch.set_pace(pace);
+            let consumers = [(); 4].map(|()| {
+                let consumer = dispatch.choose(&port, 0, false).unwrap();
+                let parcel = port.parcel(message.clone());
+                assert!(dispatch.hand(&mut port, consumer, parcel, Origin::OWN, Choice::Turn));
+                consumer
+            });
+            dispatch.ring(&mut port);
+            consumers
+        };
+        assert_eq!(hand_four(None), [0, 1, 2, 0]);
+        assert_eq!(hand_four(Some(TURN_NS)), [1, 2, 0, 1]);
+        assert_eq!(hand_four(Some(TURN_NS / 3)), [2, 2, 2, 0], "three of them take as long as a wake-up");
+        assert_eq!(hand_four(Some(1)), [1, 1, 1, 1], "what comes after a wake-up is for the next one");
+        assert_eq!(hand_four(Some(u64::MAX)), [2, 0, 1, 2]);
     }
 
     #[test]

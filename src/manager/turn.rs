@@ -87,6 +87,8 @@ pub struct Manager {
     local: VecDeque<Delivery<'static>>,
     next_ack_ring: usize,
     last_delivery_ns: u64,
+    /// How many messages had been handed out when the consumers' pace was looked at, and when that was.
+    paced: (u64, u64),
     next_tick_ns: u64,
     last_moved_ns: u64,
     given_up: Throttle,
@@ -124,6 +126,7 @@ impl Manager {
             local: VecDeque::new(),
             next_ack_ring: 0,
             last_delivery_ns: 0,
+            paced: (0, 0),
             next_tick_ns: 0,
             last_moved_ns: 0,
             given_up: Throttle::default(),
@@ -287,6 +290,7 @@ impl Manager {
         if quiet && self.subscriptions.drains() && !waiting {
             self.subscriptions.backlog_ended();
         }
+        self.set_pace(now_ns);
         self.update_flow(now_ns);
     }
 

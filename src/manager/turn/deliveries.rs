@@ -14,6 +14,9 @@ use crate::manager::dispatch::{Choice, Origin};
 use crate::manager::inbox::Incoming;
 use crate::payload::top_level_string;
 
+/// A stream of messages with less than this time between two is dense.
+const DENSE_NS: u64 = 1_000_000;
+
 impl Manager {
     pub(super) fn hand_out(&mut self, now_ns: u64) -> usize {
         let mut moved = 0;
@@ -53,6 +56,14 @@ impl Manager {
             moved += 1;
         }
         moved
+    }
+
+    /// Decides how many messages a consumer gets in a row: more than one only of a dense stream and while events are short.
+    pub(super) fn set_pace(&mut self, now_ns: u64) {
+        let consumed = self.port.row.get(Counter::Consumed);
+        let (before, since) = std::mem::replace(&mut self.paced, (consumed, now_ns));
+        let dense = consumed.saturating_sub(before) * DENSE_NS > now_ns.saturating_sub(since);
+        self.dispatch.set_pace(self.port.event_ns().filter(|_| dense));
     }
 
     /// Gives one message of a subscription to a consumer. False if none has room.
