@@ -25,7 +25,9 @@ pub fn all() -> Vec<Sweep> {
         replies(),
         deliveries(),
         acknowledgements(),
+        confirm_window(),
         publish_wait(),
+        sip_wait(),
         profiles(),
     ]
 }
@@ -150,6 +152,30 @@ fn publish_wait() -> Sweep {
         series: series(&["one process", "eight"]),
         values: values(name, &[0, 1, 5, 20, 100, 500], &[Task::Loop(1), Task::Loop(8)]),
         panels: vec![Panel::of(Metric::Rate, &[0, 1]), Panel::of(Metric::Refused, &[0, 1])],
+    }
+}
+
+fn confirm_window() -> Sweep {
+    let name = "amqp_confirm_window";
+    Sweep {
+        key: name,
+        title: "Confirm window: publishes from script loops in one process and in eight",
+        axis: name,
+        series: series(&["one process", "eight"]),
+        values: values(name, &[10, 50, 100, 300, 1000, 4000], &[Task::Loop(1), Task::Loop(8)]),
+        panels: vec![Panel::of(Metric::Rate, &[0, 1]), Panel::of(Metric::Manager, &[0, 1])],
+    }
+}
+
+fn sip_wait() -> Sweep {
+    let name = "amqp_sip_wait_ms";
+    Sweep {
+        key: name,
+        title: "How long a SIP request waits for room, with more requests than the broker takes messages",
+        axis: name,
+        series: series(&["publish per request"]),
+        values: values(name, &[0, 1, 5, 20, 100], &[Task::Publish(16)]),
+        panels: vec![Panel::of(Metric::Rate, &[0]), Panel::of(Metric::P99, &[0]), Panel::of(Metric::Refused, &[0])],
     }
 }
 
