@@ -934,7 +934,11 @@ fn each_is_handled_once(kamailio: &mut Kamailio, batches: u64) {
 fn queue_deleted_while_the_consumers_are_busy(name: &str, options: &str) {
     let broker = broker();
     let channels = || broker.ctl(&["list_channels", "pid"]).unwrap().lines().count();
-    let errors = || broker.log().matches("[error]").count();
+    // Not every error: RabbitMQ reports one of its own now and then when another client closes its connection.
+    let errors = || {
+        let log = broker.log();
+        ["Error on AMQP connection", "Channel error on connection"].map(|what| log.matches(what).count())
+    };
     let before = errors();
     let mut kamailio = start_holding(name, &broker, &number_routes(options), "numbers");
     let opened = channels();
