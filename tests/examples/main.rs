@@ -27,6 +27,7 @@ const PAGES: &[&str] = &[
     "doc/presence.md",
     "doc/kemi.md",
     "doc/monitoring.md",
+    "doc/tuning.md",
 ];
 
 /// A file for a whole configuration, removed in the end.
