@@ -290,7 +290,8 @@ pub const PARAMS: &[Param] = &[
          and its script is no such loop. A process waits in vain no more than a tenth of its time, and 0.2 ms more for each \
          message that it gets rid of. At most amqp_publish_wait_ms."),
     int(c"amqp_confirm_window", 1000, (1, 65_535), "messages", |b, n| b.config.confirm_window = n as usize,
-        "Messages that a broker may have without having confirmed them; the next waits in its outbox. So many are sent          a second time after a lost connection."),
+        "Messages that a broker may have without having confirmed them; the next waits in its outbox. So many are sent \
+         a second time after a lost connection."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
          every message to disk."),

@@ -92,14 +92,14 @@ impl Inlet {
         self.row
     }
 
-    /// Sleeps until something may be there, at most `timeout`. Returns at once if something is.
-    pub fn wait(&mut self, timeout: Option<Duration>) {
+    /// Sleeps until something may be there. Returns at once if something is.
+    pub fn wait(&mut self) {
         self.note_pace();
         // Not for room in the outbox, which a confirm makes for what an event route has published.
         self.bell.announce_for(usize::MAX);
         if self.damaged || self.deliveries.is_empty() {
             // An interrupted or failed sleep only means that the caller looks again.
-            let _ = self.bell.sleep(timeout);
+            let _ = self.bell.sleep(None);
             self.since_ns = now_ns();
         } else {
             self.bell.retract();

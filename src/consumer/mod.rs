@@ -56,7 +56,7 @@ fn turn(config: &Config, inlet: &mut Inlet, suspensions: Suspensions) {
             guard::entry("callback route", (), || resume::handle(&row, suspensions, resume));
         }
         // For as long as it takes: a wake-up that the manager's death has swallowed is made up for by the next manager.
-        Ok(None) => inlet.wait(None),
+        Ok(None) => inlet.wait(),
         Err(error) => {
             row.inc(Counter::Damaged);
             log::throttled_error!("consumer: {error}; dropped, the broker sends it again after the next reconnect");

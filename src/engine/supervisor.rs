@@ -107,7 +107,7 @@ impl Supervisor {
 
     fn wait(&self, signals: &SignalFd) -> nix::Result<()> {
         let limit = match self.manager {
-            Some(_) => self.next_look(),
+            Some(_) => Duration::from_nanos(self.due_ns(self.shared.heartbeat()).saturating_sub(now_ns())),
             None => self.start_at.saturating_duration_since(Instant::now()),
         };
         // Not a moment too early, to find that it is too early.
@@ -202,44 +202,36 @@ impl Supervisor {
         pause
     }
 
-    /// How long nothing can be due: see the head of this file.
-    fn next_look(&self) -> Duration {
-        let hang_ns = self.hang_ns();
-        let sign_ns = self.shared.heartbeat();
-        let due_ns = match self.asked_ns {
+    /// When a manager whose last sign of life came at `sign_ns` is to be asked for one, or killed: see the head of this file.
+    fn due_ns(&self, sign_ns: u64) -> u64 {
+        let hang_ns = u64::try_from(self.config.hang_timeout.as_nanos()).unwrap_or(u64::MAX / 4);
+        match self.asked_ns {
             None => sign_ns + hang_ns / 2,
             Some(asked_ns) => (sign_ns + hang_ns).max(asked_ns + hang_ns / 2),
-        };
-        Duration::from_nanos(due_ns.saturating_sub(now_ns()))
+        }
     }
 
     /// Asks a silent manager for a sign of life, and kills one that does not answer.
     fn look_for_a_sign(&mut self) {
         let Some(pid) = self.manager else { return };
-        let (now, hang_ns) = (now_ns(), self.hang_ns());
-        let sign_ns = self.shared.heartbeat();
-        let silent_ns = now.saturating_sub(sign_ns);
-        let asked_ns = self.asked_ns.filter(|asked_ns| sign_ns < *asked_ns);
-        let in_vain = asked_ns.is_some_and(|asked_ns| now.saturating_sub(asked_ns) >= hang_ns / 2);
-        if silent_ns >= hang_ns && in_vain {
-            log::error!(
-                "AMQP manager gives no sign of life for {} ms (amqp_hang_timeout_ms); killed",
-                silent_ns / 1_000_000
-            );
-            // A stopped process dies of SIGKILL too; `reap` sees it.
-            let _ = kill(pid, Signal::SIGKILL);
-            self.shared.beat(now);
-            self.asked_ns = None;
-        } else if asked_ns.is_none() && silent_ns >= hang_ns / 2 {
+        let (now, sign_ns) = (now_ns(), self.shared.heartbeat());
+        self.asked_ns = self.asked_ns.filter(|asked_ns| sign_ns < *asked_ns);
+        if now < self.due_ns(sign_ns) {
+            return;
+        }
+        if self.asked_ns.is_none() {
             self.shared.alarm_manager();
             self.asked_ns = Some(now);
-        } else {
-            self.asked_ns = asked_ns;
+            return;
         }
-    }
-
-    fn hang_ns(&self) -> u64 {
-        u64::try_from(self.config.hang_timeout.as_nanos()).unwrap_or(u64::MAX / 4)
+        log::error!(
+            "AMQP manager gives no sign of life for {} ms (amqp_hang_timeout_ms); killed",
+            now.saturating_sub(sign_ns) / 1_000_000
+        );
+        // A stopped process dies of SIGKILL too; `reap` sees it.
+        let _ = kill(pid, Signal::SIGKILL);
+        self.shared.beat(now);
+        self.asked_ns = None;
     }
 
     /// Server stop: the manager drains its outbox, bounded.

@@ -140,8 +140,8 @@ impl Links {
         }
     }
 
-    /// When [`tick`](Self::tick) or [`admit`](Self::admit) has something to do, or answers are to be acknowledged. `patience_ns`: after so long a connection
-    /// is admitted whatever is missing.
+    /// When [`tick`](Self::tick) or [`admit`](Self::admit) has something to do, or answers are to be acknowledged.
+    /// `patience_ns`: after so long a connection is admitted whatever is missing.
     pub fn next_due(&self, patience_ns: u64) -> Option<u64> {
         let due = |link: &Link| match &link.state {
             State::Down { retry_ns } => Some(*retry_ns),

@@ -160,7 +160,7 @@ fn consume(shared: &'static Shared) {
         match inlet.take().unwrap() {
             Some(Handed::Event(Delivery { ack, .. })) => inlet.acknowledge(ack, Verdict::Ack),
             Some(Handed::Resume(_)) => {}
-            None => inlet.wait(None),
+            None => inlet.wait(),
         }
     }
 }

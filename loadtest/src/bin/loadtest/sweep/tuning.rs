@@ -87,20 +87,25 @@ fn prefetch() -> Sweep {
     }
 }
 
-fn outbox() -> Sweep {
-    let name = "amqp_command_ring_kb";
+/// What a parameter does to script loops that publish as fast as they can.
+fn script_loops(name: &'static str, title: &'static str, sizes: &[i64], metrics: &[Metric]) -> Sweep {
     Sweep {
         key: name,
-        title: "Outbox: publishes from script loops in one process and in eight",
-        axis: "amqp_command_ring_kb",
+        title,
+        axis: name,
         series: series(&["one process", "eight"]),
-        values: values(name, &[16, 64, 256, 1024, 4096], &[Task::Loop(1), Task::Loop(8)]),
-        panels: vec![
-            Panel::of(Metric::Rate, &[0, 1]),
-            Panel::of(Metric::Kamailio, &[0, 1]),
-            Panel::of(Metric::Refused, &[0, 1]),
-        ],
+        values: values(name, sizes, &[Task::Loop(1), Task::Loop(8)]),
+        panels: metrics.iter().map(|metric| Panel::of(*metric, &[0, 1])).collect(),
     }
+}
+
+fn outbox() -> Sweep {
+    script_loops(
+        "amqp_command_ring_kb",
+        "Outbox: publishes from script loops in one process and in eight",
+        &[16, 64, 256, 1024, 4096],
+        &[Metric::Rate, Metric::Kamailio, Metric::Refused],
+    )
 }
 
 fn replies() -> Sweep {
@@ -144,27 +149,21 @@ fn acknowledgements() -> Sweep {
 }
 
 fn publish_wait() -> Sweep {
-    let name = "amqp_publish_wait_ms";
-    Sweep {
-        key: name,
-        title: "How long a script loop waits for room: rate of what arrives, and what is refused",
-        axis: name,
-        series: series(&["one process", "eight"]),
-        values: values(name, &[0, 1, 5, 20, 100, 500], &[Task::Loop(1), Task::Loop(8)]),
-        panels: vec![Panel::of(Metric::Rate, &[0, 1]), Panel::of(Metric::Refused, &[0, 1])],
-    }
+    script_loops(
+        "amqp_publish_wait_ms",
+        "How long a script loop waits for room: rate of what arrives, and what is refused",
+        &[0, 1, 5, 20, 100, 500],
+        &[Metric::Rate, Metric::Refused],
+    )
 }
 
 fn confirm_window() -> Sweep {
-    let name = "amqp_confirm_window";
-    Sweep {
-        key: name,
-        title: "Confirm window: publishes from script loops in one process and in eight",
-        axis: name,
-        series: series(&["one process", "eight"]),
-        values: values(name, &[10, 50, 100, 300, 1000, 4000], &[Task::Loop(1), Task::Loop(8)]),
-        panels: vec![Panel::of(Metric::Rate, &[0, 1]), Panel::of(Metric::Manager, &[0, 1])],
-    }
+    script_loops(
+        "amqp_confirm_window",
+        "Confirm window: publishes from script loops in one process and in eight",
+        &[10, 50, 100, 300, 1000, 4000],
+        &[Metric::Rate, Metric::Manager],
+    )
 }
 
 fn sip_wait() -> Sweep {

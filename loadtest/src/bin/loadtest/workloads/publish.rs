@@ -93,23 +93,19 @@ impl Workload for Publish {
         let meter = Meter::start(lab, Some(server))?;
         let tally = server.load("publish", pace, lab.duration, false)?;
         let accepted = tally.good.distinct();
-        if subject == Subject::SipOnly {
-            let mut run = meter.stop(accepted);
-            run.sip(&tally);
-            run.set_rate(tally.in_time, lab.duration);
-            return Ok(run);
-        }
-        let began = meter.began;
-        let arrived = until_arrived(lab, accepted)?;
+        let (publishes, began) = (subject != Subject::SipOnly, meter.began);
+        let arrived = if publishes { until_arrived(lab, accepted)? } else { None };
         let mut run = meter.stop(accepted);
         run.sip(&tally);
-        if self.open {
-            run.set_rate(tally.in_time, lab.duration);
-        } else {
+        if publishes && !self.open {
             // Who answers SIP faster than it publishes has the rest before it.
             run.set_rate(accepted, arrived.unwrap_or(tally.last_good) - began);
+        } else {
+            run.set_rate(tally.in_time, lab.duration);
         }
-        compare(lab, &tally.good, &mut run)?;
+        if publishes {
+            compare(lab, &tally.good, &mut run)?;
+        }
         Ok(run)
     }
 }
