@@ -34,6 +34,10 @@ const BODY: usize = 500;
 const WORKLOADS: &[(&str, &[&str])] = &[
     ("publish", &["amqprs", "lapin", "manager"]),
     ("publish-8", &["amqprs", "lapin", "manager"]),
+    // What more channels or connections would bring to the manager, which has one of each.
+    ("publish-2", &["amqprs"]),
+    ("publish-2-connections", &["amqprs"]),
+    ("publish-8-connections", &["amqprs"]),
     ("publish-paced", &["manager"]),
     ("consume", &["amqprs", "lapin", "manager"]),
     ("consume-ack", &["amqprs", "lapin", "manager"]),
@@ -76,7 +80,7 @@ fn compare(messages: u64, rounds: u64, chosen: &str) {
     let broker = start_broker();
     let header = ["workload", "part", "messages/s", "ratio", "client us", "worker us", "broker us"];
     println!(
-        "{:<13} {:<8} {:>10} {:>6} {:>10} {:>10} {:>10}",
+        "{:<21} {:<8} {:>10} {:>6} {:>10} {:>10} {:>10}",
         header[0], header[1], header[2], header[3], header[4], header[5], header[6]
     );
     for (workload, parts) in WORKLOADS.iter().filter(|(name, _)| name.contains(chosen)) {
@@ -89,7 +93,7 @@ fn compare(messages: u64, rounds: u64, chosen: &str) {
         let medians: Vec<Cost> = costs.iter().map(|costs| Cost::median(costs)).collect();
         for (part, cost) in parts.iter().zip(&medians) {
             println!(
-                "{workload:<13} {part:<8} {:>10.0} {:>6.2} {:>10.2} {:>10.2} {:>10.2}",
+                "{workload:<21} {part:<8} {:>10.0} {:>6.2} {:>10.2} {:>10.2} {:>10.2}",
                 cost.rate(),
                 cost.rate() / medians[0].rate(),
                 cost.client * 1e6,

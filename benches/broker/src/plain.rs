@@ -1,4 +1,4 @@
-//! Plain clients: one process, one connection, one channel per publisher, nothing between program and library.
+//! Plain clients: one process, one channel per publisher, nothing between program and library.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -91,19 +91,24 @@ async fn amqprs_connect(job: &Job) -> Connection {
 }
 
 async fn amqprs_publish(job: &Job) -> Cost {
-    let connection = amqprs_connect(job).await;
+    let mut connections = Vec::new();
+    for _ in 0..job.connections() {
+        connections.push(amqprs_connect(job).await);
+    }
     let watch = Watch::start();
     let share = job.messages / job.publishers() as u64;
     let mut publishers = Vec::new();
-    for _ in 0..job.publishers() {
-        let channel = connection.open_channel(None).await.unwrap();
+    for number in 0..job.publishers() {
+        let channel = connections[number % connections.len()].open_channel(None).await.unwrap();
         publishers.push(tokio::spawn(amqprs_publisher(channel, share)));
     }
     for publisher in publishers {
         publisher.await.unwrap();
     }
     let cost = watch.stop(job);
-    let _ = connection.close().await;
+    for connection in connections {
+        let _ = connection.close().await;
+    }
     cost
 }
 

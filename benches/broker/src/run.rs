@@ -34,9 +34,14 @@ impl Job {
         if self.workload.ends_with("-paced") { PAUSE } else { Duration::ZERO }
     }
 
-    /// Publishers at a time.
+    /// Publishers at a time, each with a channel of its own.
     pub fn publishers(&self) -> usize {
-        if self.workload.ends_with("-8") { 8 } else { 1 }
+        self.workload.split('-').find_map(|part| part.parse().ok()).unwrap_or(1)
+    }
+
+    /// Connections that the channels are shared out among.
+    pub fn connections(&self) -> usize {
+        if self.workload.ends_with("-connections") { self.publishers() } else { 1 }
     }
 }
 
