@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rig::{Error, Result};
 
-use super::plan::{Metric, PROFILES, Setup};
+use super::plan::{Metric, PROFILES, Panel, Setup};
 use super::result::{Conditions, Outcome};
 use crate::report::svg::short;
 
@@ -59,11 +59,17 @@ fn block(setup: &Setup) -> String {
     format!("```kamailio params\n{lines}```\n")
 }
 
+/// A column for each line of a plot. Next to the manager's own memory stands all that is resident.
+fn columns(panel: &Panel) -> Vec<(Metric, usize)> {
+    let beside = (panel.metric == Metric::Memory).then_some(Metric::Resident);
+    let metrics = [Some(panel.metric), beside].into_iter().flatten();
+    metrics.flat_map(|metric| panel.series.iter().map(move |series| (metric, *series))).collect()
+}
+
 /// A row for each value, a column for each line of the plots, and how much of the machine was in use.
 pub fn table(outcome: &Outcome) -> String {
     let sweep = &outcome.sweep;
-    let mut columns: Vec<(Metric, usize)> =
-        sweep.panels.iter().flat_map(|panel| panel.series.iter().map(|series| (panel.metric, *series))).collect();
+    let mut columns: Vec<(Metric, usize)> = sweep.panels.iter().flat_map(columns).collect();
     columns.extend((0..sweep.series.len()).map(|series| (Metric::Busy, series)));
     let mut text = format!("| {} |", sweep.axis);
     // Writing to a String cannot fail, here and below.

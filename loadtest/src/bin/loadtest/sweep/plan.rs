@@ -156,8 +156,10 @@ pub enum Metric {
     Manager,
     /// The same per KiB of payload.
     PerKib,
-    /// Resident memory of the manager.
+    /// Memory of the manager that is its own.
     Memory,
+    /// The same with the code and the shared memory that it has touched; in tables, next to its own.
+    Resident,
     /// How often the manager wakes up per second.
     WakeUps,
     /// Publishes that were refused, in percent.
@@ -179,7 +181,8 @@ impl Metric {
             Self::Kamailio => "Kamailio's CPU, us each",
             Self::Manager => "manager's CPU, us each",
             Self::PerKib => "Kamailio's CPU, us per KiB",
-            Self::Memory => "manager's memory, MiB",
+            Self::Memory => "manager's own memory, MiB",
+            Self::Resident => "with code and shared memory, MiB",
             Self::WakeUps => "manager's wake-ups per second",
             Self::Refused => "refused, %",
             Self::Ready => "ready after, ms",
