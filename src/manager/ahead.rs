@@ -11,7 +11,10 @@
 const BUDGET: usize = 4 << 20;
 
 /// Part of a subscription, however many there are.
-const SMALLEST_PART: usize = 64 << 10;
+const SMALLEST_PART: usize = 32 << 10;
+
+/// What a message takes beside its body, measured: its names, its places in queues, what the allocator adds.
+const PER_MESSAGE: usize = 512;
 
 /// Messages to begin with.
 const FIRST: u16 = 4;
@@ -30,7 +33,7 @@ pub struct Ahead {
     now: u16,
     /// Messages since the last change.
     seen: usize,
-    /// Mean size in bytes.
+    /// Mean of the bytes that a message takes.
     mean: usize,
 }
 
@@ -50,10 +53,11 @@ impl Ahead {
         self.now
     }
 
-    /// Some more messages came, so many bytes in all.
+    /// Some more messages came, with bodies of so many bytes in all.
     pub fn saw(&mut self, messages: usize, bytes: usize) {
         let weight = if self.mean == 0 { MEMORY } else { messages.min(MEMORY) };
-        self.mean = (self.mean * (MEMORY - weight) + bytes / messages.max(1) * weight) / MEMORY;
+        let size = bytes / messages.max(1) + PER_MESSAGE;
+        self.mean = (self.mean * (MEMORY - weight) + size * weight) / MEMORY;
         self.seen = self.seen.saturating_add(messages);
     }
 
@@ -99,12 +103,13 @@ mod tests {
     fn small_messages_get_nearly_all_and_large_ones_what_fits() {
         for (size, subscriptions, expected) in [
             (500, 1, 496),
-            (500, 16, 496),
+            (500, 16, 259),
+            (500, 200, 32),
             (0, 1, 496),
             (100_000, 1, 41),
             (100_000, 10, 4),
             (16 << 20, 1, 1),
-            (1_000, 1_000, 65),
+            (1_000, 1_000, 21),
         ] {
             let count = settled(&mut Ahead::new(500), size, subscriptions);
             assert_eq!(count, expected, "{size} bytes, {subscriptions} subscriptions");

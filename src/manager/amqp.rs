@@ -405,8 +405,8 @@ fn redeliveries(properties: &BasicProperties) -> u64 {
     }
 }
 
-/// Most messages that go into the inbox at once.
-const INTAKE: usize = 64;
+/// Most messages that go into the inbox at once. Each subscription keeps room for as many, 0.5 KB each.
+const INTAKE: usize = 16;
 
 /// Puts the messages of one queue into the inbox, and says when there can be no more of them. The library would run a
 /// task like this for a callback, and call it for every single message.
