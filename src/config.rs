@@ -270,8 +270,8 @@ pub const PARAMS: &[Param] = &[
     int(c"amqp_prefetch", 500, (1, 65_535), "messages",
         |b, n| b.config.prefetch = u16::try_from(n).unwrap_or(u16::MAX),
         "Messages of one subscription that the broker hands out before it waits for acknowledgements; they lie in the memory of \
-         the manager process. Of large messages it is fewer: as many as fit into 4 MB divided by the number of subscriptions (64 KB \
-         at least), by their mean size, and one at the least. So a subscription begins with 4 and has \
+         the manager process. Of large messages it is fewer: as many as fit into 4 MB divided by the number of subscriptions (32 KB \
+         at least), by their mean size and 512 bytes beside each, and one at the least. So a subscription begins with 4 and has \
          its number when their size is known. Where small messages are followed by large ones, so many as before are under \
          way already; at the change half as many come on top for a moment. A number below 12 is kept whatever the size."),
     int(c"amqp_max_redeliveries", 20, (0, 1_000_000), "redeliveries", |b, n| b.config.max_redeliveries = n,
@@ -291,7 +291,7 @@ pub const PARAMS: &[Param] = &[
          message that it gets rid of. At most amqp_publish_wait_ms."),
     int(c"amqp_confirm_window", 1000, (1, 65_535), "messages", |b, n| b.config.confirm_window = n as usize,
         "Messages that a broker may have without having confirmed them; the next waits in its outbox. So many are sent \
-         a second time after a lost connection."),
+         a second time after a lost connection. Of large messages it is fewer: from 8 MB of them on the next waits too."),
     switch_row(c"amqp_persistent", false, |b, on| b.config.persistent = on,
         "Publish with delivery mode 2: durable queues keep the message over a restart of the broker, which then writes \
          every message to disk."),

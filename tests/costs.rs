@@ -14,7 +14,9 @@ use common::{
     LONG, PATIENCE, ask, ask_patiently, broker, kamailio, managers, number, sip, stat, stats, still_well, tail,
     until_connected, until_queue, until_stat,
 };
-use rig::{Exchange, Flood, Kamailio, Memory, Message, Peer, Queue, Reply, Signal, Sink, SipClient, wait_until};
+use rig::{
+    Broker, Exchange, Flood, Kamailio, Memory, Message, Peer, Queue, Reply, Signal, Sink, SipClient, wait_until,
+};
 
 /// `loop` publishes `X-Count` messages between two log lines; the write of a log line is the mark in the trace.
 const ROUTES: &str = r##"
@@ -337,6 +339,76 @@ fn large_events_do_not_fill_the_manager() {
     assert!(peak.private_kib <= 12 * 1_024, "{peak:?}");
     still_well(&mut kamailio);
     broker.ctl(&["delete_queue", "costs-large"]).unwrap();
+}
+
+/// Publishes `X-Count` messages of `X-Size` bytes, ten times a power of two: a text so long can only be built, by doubling.
+const LARGE: &str = r##"
+request_route {
+    $var(size) = $(hdr(X-Size){s.int});
+    $var(count) = $(hdr(X-Count){s.int});
+    $var(fill) = "xxxxxxxxxx";
+    while ($(var(fill){s.len}) < $var(size)) { $var(fill) = $var(fill) + $var(fill); }
+    $var(text) = '{"Fill":"' + $var(fill) + '"}';
+    $var(i) = 0;
+    $var(rc) = 1;
+    while ($var(rc) == 1 && $var(i) < $var(count)) {
+        kazoo_publish("costs-large", "key", $var(text));
+        $var(rc) = $rc;
+        $var(i) = $var(i) + 1;
+    }
+    append_to_reply("X-Ret: $var(rc)\r\n");
+    sl_send_reply("200", "OK");
+    exit;
+}
+event_route[kazoo:consumer-event] { xlog("L_DBG", "event\n"); }
+"##;
+
+/// The manager's own memory in KiB.
+fn own_kib(kamailio: &Kamailio) -> u64 {
+    kamailio.memory(managers(kamailio)[0]).map_or(0, |memory| memory.private_kib)
+}
+
+/// Publishes `count` messages of `size` bytes while the broker takes nothing, then lets it go on. Returns the manager's own
+/// memory at its largest.
+fn publish_large(kamailio: &Kamailio, broker: &mut Broker, count: u64, size: usize) -> u64 {
+    let published = stat(kamailio, "published");
+    broker.freeze().unwrap();
+    let fields = [("X-Count", &*count.to_string()), ("X-Size", &*size.to_string())];
+    assert_eq!(number(&ask(&sip(kamailio), "large", &fields, ""), "X-Ret"), 1, "{}", tail(kamailio));
+    // It has taken what it takes when it does not grow any more.
+    let mut held = (own_kib(kamailio), Instant::now());
+    let full = wait_until(PATIENCE, || {
+        let now = own_kib(kamailio);
+        if now > held.0 {
+            held = (now, Instant::now());
+        }
+        held.1.elapsed() > Duration::from_millis(300)
+    });
+    assert!(full, "{held:?}");
+    broker.thaw().unwrap();
+    let mut peak = held.0;
+    let confirmed = wait_until(PATIENCE, || {
+        peak = peak.max(own_kib(kamailio));
+        stat(kamailio, "confirmed") >= published + count
+    });
+    assert!(confirmed, "{:?}", stats(kamailio));
+    peak
+}
+
+#[test]
+fn large_publishes_do_not_fill_the_manager() {
+    let mut broker = broker();
+    broker.declare_exchange(&Exchange::topic("costs-large")).unwrap();
+    let builder = kamailio("outbox").broker(&broker).line("pv_buffer_size=2097152").line("max_while_loops=10000");
+    let mut kamailio = builder.children(1).memory(256, 256).routes(LARGE).start().unwrap();
+    until_connected(&kamailio, 1);
+    for (count, size) in [(300, 163_840), (80, 655_360)] {
+        let peaks: Vec<_> = (0..4).map(|_| publish_large(&kamailio, &mut broker, count, size)).collect();
+        println!("manager's own KiB with {count} publishes of {size} bytes under way: {peaks:?}");
+        // All that amqp_confirm_window allows would be 50 MB, each time.
+        assert!(peaks.iter().all(|kib| *kib <= 16 * 1_024), "{count} of {size} bytes: {peaks:?}");
+    }
+    still_well(&mut kamailio);
 }
 
 /// `X-Case` chooses the kind of call, made `X-Count` times in one request.

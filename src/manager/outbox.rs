@@ -159,28 +159,36 @@ impl Window {
 /// A channel counts its publishes from 1; the broker confirms by that number, single or up to it.
 #[derive(Debug)]
 pub struct InFlight<T> {
-    slots: VecDeque<Option<T>>,
+    /// Each with the size of its body.
+    slots: VecDeque<Option<(T, usize)>>,
     /// Tag of the first slot.
     first_tag: u64,
     open: usize,
+    bytes: usize,
 }
 
 impl<T> Default for InFlight<T> {
     fn default() -> Self {
-        Self { slots: VecDeque::new(), first_tag: 1, open: 0 }
+        Self { slots: VecDeque::new(), first_tag: 1, open: 0, bytes: 0 }
     }
 }
 
 impl<T> InFlight<T> {
-    /// Notes one more publish on the channel.
-    pub fn push(&mut self, item: T) {
-        self.slots.push_back(Some(item));
+    /// Notes one more publish on the channel, with a body of so many bytes.
+    pub fn push(&mut self, item: T, bytes: usize) {
+        self.slots.push_back(Some((item, bytes)));
         self.open += 1;
+        self.bytes += bytes;
     }
 
     /// Number of messages not confirmed.
     pub fn len(&self) -> usize {
         self.open
+    }
+
+    /// Bytes of their bodies.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether everything is confirmed.
@@ -196,8 +204,9 @@ impl<T> InFlight<T> {
         }
         let from = if multiple { 0 } else { last };
         for slot in self.slots.range_mut(from..=last) {
-            if let Some(item) = slot.take() {
+            if let Some((item, bytes)) = slot.take() {
                 self.open -= 1;
+                self.bytes -= bytes;
                 each(item);
             }
         }
@@ -209,7 +218,7 @@ impl<T> InFlight<T> {
 
     /// Everything not confirmed, in the order in which it was sent.
     pub fn into_open(self) -> impl Iterator<Item = T> {
-        self.slots.into_iter().flatten()
+        self.slots.into_iter().flatten().map(|(item, _)| item)
     }
 }
 
@@ -290,8 +299,9 @@ mod tests {
     fn confirms_single_multiple_repeated_and_unknown() {
         let mut flight = InFlight::default();
         for i in 1..=6 {
-            flight.push(i);
+            flight.push(i, 10);
         }
+        assert_eq!(flight.bytes(), 60);
         let mut confirm = |tag, multiple| {
             let mut got: Vec<i32> = Vec::new();
             flight.confirm(tag, multiple, |i| got.push(i));
@@ -303,7 +313,7 @@ mod tests {
         assert_eq!(confirm(0, true), [0; 0]);
         assert_eq!(confirm(99, true), [0; 0]);
         assert_eq!(confirm(6, false), [6]);
-        assert_eq!(flight.len(), 1);
+        assert_eq!((flight.len(), flight.bytes()), (1, 10));
         assert_eq!(flight.into_open().collect::<Vec<_>>(), [5]);
     }
 }

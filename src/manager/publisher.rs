@@ -33,6 +33,11 @@ const NACK_PAUSE_NS: u64 = 100_000_000;
 /// Negative confirms after which a message is given up: after six pauses, 6.3 s in all.
 const MAX_NACKS: u8 = 7;
 
+/// Bytes of unconfirmed messages at which a channel takes no more, beside `amqp_confirm_window`. What the socket does not
+/// take at once, the client library keeps on this process's heap, and nobody knows how much of it that is. The last message
+/// may go beyond, so that a large one is neither stuck nor overtaken for ever by small ones.
+const WINDOW_BYTES: usize = 8 << 20;
+
 /// How long a refused exchange stays in quarantine.
 const QUARANTINE_NS: u64 = 1_000_000_000;
 
@@ -356,7 +361,7 @@ impl Publisher {
             return Decision::Refuse(Reason::not_utf8());
         };
         let publish = links.at(broker).and_then(|o| o.publish.as_ref());
-        let room = publish.is_some_and(|p| p.in_flight.len() < self.window());
+        let room = publish.is_some_and(|p| p.in_flight.len() < self.window() && p.in_flight.bytes() < WINDOW_BYTES);
         if room { Decision::Send { broker, exchange, routing_key } } else { Decision::Wait }
     }
 
@@ -375,6 +380,7 @@ impl Publisher {
             self.damaged(port, process_no, Some(id));
             return Step::Moved;
         };
+        let bytes = body.len();
         let message = Publish {
             exchange,
             routing_key,
@@ -391,7 +397,7 @@ impl Publisher {
         if publish.in_flight.is_empty() {
             publish.progress_ns = now_ns;
         }
-        publish.in_flight.push((process_no, id));
+        publish.in_flight.push((process_no, id), bytes);
         if let Some(query) = command.query {
             let (sequence, deadline_ns, session) = (command.sequence, query.deadline_ns, opened.session);
             let ticket = query.ticket;
