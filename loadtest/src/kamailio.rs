@@ -297,6 +297,7 @@ impl Run {
             .arg("-Y")
             .arg(self.dir.path())
             .args(["-m", &builder.shared_mb.to_string(), "-M", &builder.private_mb.to_string()])
+            .args(kamailio_options().split_whitespace())
             .stdin(Stdio::null());
         let mut defines = vec![
             ("SIP_PORT".to_string(), port.to_string()),
@@ -324,6 +325,11 @@ impl Run {
     fn control_socket(&self) -> String {
         format!("unix:{}", self.dir.file("ctl").display())
     }
+}
+
+/// Further options of every Kamailio, from `RIG_OPTIONS` in the environment: `-X fm`.
+pub fn kamailio_options() -> String {
+    std::env::var("RIG_OPTIONS").unwrap_or_default()
 }
 
 /// The folder that this Kamailio searches by default, from its help text.

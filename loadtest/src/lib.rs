@@ -15,7 +15,8 @@
 //!
 //! Everything started here ends when its value is dropped, and also when the process is killed (`guardian.rs`). All
 //! calls block; use them from plain threads, not inside an async runtime. `RIG_KEEP=1` keeps the run folders;
-//! `RIG_UNDER='valgrind --trace-children=yes --log-file=FOLDER/%p'` puts every Kamailio below another program.
+//! `RIG_UNDER='valgrind --trace-children=yes --log-file=FOLDER/%p'` puts every Kamailio below another program;
+//! `RIG_OPTIONS='-X fm'` gives every Kamailio further options.
 
 #![forbid(unsafe_code)]
 
@@ -47,7 +48,7 @@ pub use bus::{
 pub use cluster::Cluster;
 pub use database::{Database, Engine};
 pub use error::{Error, Result};
-pub use kamailio::{Builder, Check, Kamailio, Process, Stopped};
+pub use kamailio::{Builder, Check, Kamailio, Process, Stopped, kamailio_options};
 pub use nix::sys::signal::Signal;
 pub use phone::{Call, Phone};
 pub use process::{Memory, cpu, voluntary_switches, wait_until};

@@ -40,7 +40,13 @@ impl Machine {
             memory_mib: after(&memory, "MemTotal", ':').trim_end_matches(" kB").parse().unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             system: after(&release, "PRETTY_NAME", '=').trim_matches('"').into(),
-            kamailio: said("kamailio", &["-v"]).lines().next().unwrap_or_default().into(),
+            kamailio: format!(
+                "{} {}",
+                said("kamailio", &["-v"]).lines().next().unwrap_or_default(),
+                rig::kamailio_options()
+            )
+            .trim()
+            .into(),
             rabbitmq: said("dpkg-query", &["-W", "-f", "RabbitMQ ${Version}", "rabbitmq-server"]),
             load: read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" "),
             date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).trim().into(),
