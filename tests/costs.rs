@@ -103,6 +103,14 @@ fn stop_awake(kamailio: &Kamailio, client: &SipClient) -> i32 {
     manager
 }
 
+/// Scheduling policies of the process's threads.
+fn policies(pid: i32) -> Vec<String> {
+    // Behind the name, which may hold anything, the policy is the 39th field.
+    let policy = |stat: String| stat.rsplit(')').next()?.split_whitespace().nth(38).map(str::to_owned);
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    threads.filter_map(|thread| policy(fs::read_to_string(thread.path().join("stat")).ok()?)).collect()
+}
+
 /// The lines that are not a wake-up: 8 bytes into an eventfd.
 fn other_than_wake_ups(worker: i32, calls: &[String]) -> Vec<&String> {
     let is_wake_up = |line: &&String| {
@@ -140,6 +148,8 @@ fn publish_makes_no_system_call_while_the_manager_is_awake() {
     // The first publish of a process seeds its generator of identifiers, once and for all.
     ask(&client, "loop", &[("X-Count", "1")], "");
     let manager = stop_awake(&kamailio, &client);
+    let policies = policies(manager);
+    assert!(policies.len() > 1 && policies.iter().all(|policy| policy == "3"), "SCHED_BATCH, all of it: {policies:?}");
     let before = stat(&kamailio, "published");
     let calls = run();
     assert_eq!(stat(&kamailio, "published"), before + COUNT as u64, "published while nobody listened");

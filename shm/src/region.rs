@@ -3,7 +3,10 @@
 //! Runs in every process. Hands out addresses only; it reads and writes nothing itself. The mapping is somebody else's:
 //! Kamailio's shared memory in the module, a mapping of their own in tests and tools.
 
+use core::num::NonZeroUsize;
 use core::ptr::NonNull;
+
+use nix::sys::mman::{MmapAdvise, madvise};
 
 use crate::ring::Corrupt;
 use crate::sync::LINE;
@@ -111,6 +114,18 @@ impl Region {
         // SAFETY: `skip <= self.len`.
         let base = unsafe { self.base.add(skip) };
         Ok(Self { base, len: self.len - skip })
+    }
+
+    /// Has the calling process's pages of the first `bytes` bytes made now instead of at the first write to each, which takes
+    /// longer than everything else about a record. Contents stay as they are; where the system cannot (Linux before 5.14),
+    /// nothing happens.
+    pub fn populate(self, bytes: usize) {
+        const PAGE: usize = 4096;
+        let skip = self.base.addr().get() % PAGE;
+        let len = bytes.min(self.len) + skip;
+        let page = self.base.map_addr(|addr| NonZeroUsize::new(addr.get() - skip).unwrap_or(addr));
+        // SAFETY: changes no byte. The pages are those of the region itself, which is mapped, by `from_raw`.
+        let _ = unsafe { madvise(page.cast(), len, MmapAdvise::MADV_POPULATE_WRITE) };
     }
 
     /// First address.

@@ -22,6 +22,8 @@ use super::suspended::Suspensions;
 
 /// Layout of this build; a block written by another one is refused.
 const MAGIC: u64 = 0x6b7a_6275_735f_0002;
+/// Bytes of an outbox whose pages a process gets when it takes its ends: all of one of the default size.
+const POPULATED: usize = 256 * 1024;
 
 /// Words that belong to nobody in particular.
 #[derive(Clone, Copy)]
@@ -415,8 +417,10 @@ impl Shared {
     pub(super) fn worker_rings(&self, process_no: usize) -> Result<(Producer, Consumer), LayoutError> {
         self.check_process(process_no)?;
         let Sizes { command, reply, .. } = self.layout.sizes;
+        let commands = self.ring_region(self.layout.commands, command, process_no)?;
+        commands.populate(POPULATED);
         // SAFETY: initialised by `create`. A process number has one process, which takes its ends once.
-        let commands = unsafe { Producer::attach(self.ring_region(self.layout.commands, command, process_no)?)? };
+        let commands = unsafe { Producer::attach(commands)? };
         // SAFETY: as above.
         let replies = unsafe { Consumer::attach(self.ring_region(self.layout.replies, reply, process_no)?)? };
         Ok((commands, replies))

@@ -450,6 +450,10 @@ impl Worker {
     ///
     /// Called with every use of the bus by this process; a process that never uses it again keeps its last blocks.
     pub fn reclaim(&mut self) {
+        if self.blocks.is_empty() {
+            // The cursor is on a line that the manager writes: not looked at for nothing.
+            return;
+        }
         let confirmed = self.commands.confirmed();
         while self.blocks.first().is_some_and(|(end, _)| *end <= confirmed) {
             let (_, block) = self.blocks.remove(0);

@@ -156,6 +156,10 @@ impl Supervisor {
             if !plain::die_with(self.me) {
                 return Ok(());
             }
+            if let Err(error) = plain::yield_to_workers() {
+                // A sandbox may forbid it: publishing takes longer now and then.
+                log::notice!("the AMQP manager keeps the usual scheduling policy: {error}");
+            }
             plain::close_descriptors(&self.shared.eventfds());
             manager::run::run(self.config, self.shared, self.tls.clone(), manager::log::Log(manager_line))
         });

@@ -66,6 +66,15 @@ pub fn die_with(parent: Pid) -> bool {
     asked && getppid() == parent
 }
 
+/// Lets this process run when another one sleeps or its time is over, and not in the middle of its work: without it the
+/// manager, woken by a SIP worker's publish, takes that worker's processor away before the worker can go on.
+/// Manager, before its threads.
+pub fn yield_to_workers() -> nix::Result<()> {
+    let no_priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the structure is complete and only read. 0 is the calling process.
+    nix::Error::result(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &no_priority) }).map(drop)
+}
+
 /// Closes every descriptor but standard input and output and those of `keep`: SIP sockets must not stay open in a
 /// process that may outlive the server.
 pub fn close_descriptors(keep: &[RawFd]) {

@@ -75,6 +75,9 @@ impl Refusal {
 
 /// Checks headers; parts that will be skipped are logged.
 pub(super) fn check_headers<'m>(function: &str, raw: &'m [u8]) -> Result<&'m [u8], HeaderError> {
+    if raw.is_empty() {
+        return Ok(raw);
+    }
     headers::validate(raw)?;
     for skipped in headers::pairs(raw).filter_map(Result::err) {
         log::throttled_error!("{function}: {skipped}; skipped");
