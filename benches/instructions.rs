@@ -13,7 +13,7 @@ use std::hint::black_box;
 use kazoo::payload::encode::encode;
 use kazoo::payload::event::{EventKey, EventKeys, candidates};
 use kazoo::payload::path::find_text;
-use kazoo::payload::{Envelope, Origin, Value, envelope, inbound, top_level_string};
+use kazoo::payload::{Envelope, Memory, Origin, Value, envelope_in, inbound, top_level_string};
 use serde_json::value::RawValue;
 use shm::{Consumer, Mapping, Producer, ring};
 
@@ -104,11 +104,12 @@ fn added() -> Vec<(CString, CString)> {
 
 /// All fields of the envelope, and the text that goes on the wire.
 fn seal(count: usize) {
-    let mut wire = Vec::new();
+    let (mut wire, mut memory) = (Vec::new(), Memory::default());
     repeat(count, || {
-        let sealed = envelope(black_box(PAYLOAD), &FIELDS).unwrap();
+        let sealed = envelope_in(&mut memory, black_box(PAYLOAD), &FIELDS).unwrap();
         wire.clear();
         sealed.splice.apply(&sealed.text, SERVER_ID, &mut wire).unwrap();
+        memory.keep(sealed.text);
         wire.len()
     });
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::error::PayloadError;
-use super::json::{Copier, kind_of, text_of, write_string};
+use super::json::{Copier, Memory, kind_of, text_of, write_string};
 
 /// The member that holds the address for a reply, as it is written.
 pub(super) const WRITTEN_SERVER_ID: &[u8] = b"\"Server-ID\"";
@@ -105,12 +105,17 @@ impl Splice {
 ///
 /// Errors if `body` is not a JSON object in the lenient dialect.
 pub fn envelope(body: &[u8], fields: &Envelope<'_>) -> Result<Enveloped, PayloadError> {
+    envelope_in(&mut Memory::default(), body, fields)
+}
+
+/// The same in the memory of former texts, for a caller that gives the text back with [`Memory::keep`].
+pub fn envelope_in(memory: &mut Memory, body: &[u8], fields: &Envelope<'_>) -> Result<Enveloped, PayloadError> {
     const MSG_ID: usize = 3;
     const SERVER_ID: usize = 4;
     let fields = fields.list();
     let mut found = [false; 4];
     let mut has_server_id = false;
-    let mut written = Copier::object(body, body.len() / 4 + 256, |name| {
+    let mut written = Copier::object(body, body.len() / 4 + 256, std::mem::take(memory), |name| {
         let nth = name.with_key(|name| match name {
             b"App-Name" => Some(0),
             b"App-Version" => Some(1),
@@ -130,7 +135,9 @@ pub fn envelope(body: &[u8], fields: &Envelope<'_>) -> Result<Enveloped, Payload
     let server_id = if has_server_id { written.find(WRITTEN_SERVER_ID) } else { None };
     let splice = Splice::at(server_id, written.text())?;
     let msg_id = if found[MSG_ID] { written.find(fields[MSG_ID].0) } else { msg_id };
-    Ok(Enveloped { text: written.into_text(), splice, msg_id: msg_id.unwrap_or_default() })
+    let text;
+    (text, *memory) = written.into_text_and_memory();
+    Ok(Enveloped { text, splice, msg_id: msg_id.unwrap_or_default() })
 }
 
 impl<'a> Envelope<'a> {

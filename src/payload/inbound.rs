@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::envelope::WRITTEN_SERVER_ID;
 use super::error::PayloadError;
-use super::json::{Copier, JsonError, Written, member_text, text_of, write_string};
+use super::json::{Copier, JsonError, Memory, Written, member_text, text_of, write_string};
 use super::path::until_nul;
 
 /// Bytes to make room for beyond those of the body.
@@ -46,7 +46,7 @@ pub fn inbound(body: &[u8], origin: &Origin<'_>) -> Result<Inbound, PayloadError
 impl Inbound {
     /// Reads a payload that needs no edits: the module made it itself.
     pub fn unedited(body: &[u8]) -> Result<Self, PayloadError> {
-        Copier::object(body, EDITS, |_| None).map(Self)
+        Copier::object(body, EDITS, Memory::default(), |_| None).map(Self)
     }
 
     /// The member `name` as script text: see [`render`](super::path::render).

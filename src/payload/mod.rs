@@ -25,10 +25,10 @@ pub mod inbound;
 pub mod json;
 pub mod path;
 
-pub use envelope::{Envelope, Enveloped, Splice, envelope};
+pub use envelope::{Envelope, Enveloped, Splice, envelope, envelope_in};
 pub use error::PayloadError;
 pub use inbound::{Inbound, Origin, inbound, top_level_string};
-pub use json::{JsonError, Value};
+pub use json::{JsonError, Memory, Value};
 
 #[cfg(test)]
 mod tests;

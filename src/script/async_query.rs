@@ -14,7 +14,6 @@ use crate::host::message::SipMsg;
 use crate::host::params::TextParam;
 use crate::host::tm::{self, NotSuspended};
 use crate::host::{log, process as host_process, route};
-use crate::payload;
 
 use super::outgoing::Refusal;
 use super::{Verdict, process, query};
@@ -97,7 +96,7 @@ fn suspend_and_send(msg: SipMsg<'_>, query: &AsyncQuery<'_>) -> Result<(), Failu
     let routing_key = ShortStr::new(query.routing_key).map_err(Refusal::RoutingKey)?;
     let on_answer = continuation(RouteTable::Reply, query.ok_route)?;
     let on_failure = continuation(RouteTable::Failure, query.err_route)?;
-    let sealed = process::with(|process| payload::envelope(query.body, &process.envelope()));
+    let sealed = process::with(|process| process.seal(query.body));
     let sealed = sealed.map_err(Refusal::from)?.map_err(Refusal::from)?;
     let msg_id = sealed.correlation().map_err(Refusal::from)?;
     let (body, splice) = (sealed.text.as_slice(), sealed.splice);

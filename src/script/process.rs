@@ -11,7 +11,7 @@ use crate::bus::{LayoutError, Shared, Worker};
 use crate::config;
 use crate::host;
 use crate::host::message::{MessageId, SipMsg};
-use crate::payload::Envelope;
+use crate::payload::{self, Envelope, Enveloped, Memory, PayloadError};
 
 use super::msg_id::MsgIds;
 
@@ -48,6 +48,7 @@ pub struct Process {
     pub ids: MsgIds,
     /// Value of the `Node` field.
     node: String,
+    memory: Memory,
 }
 
 /// Makes the bus known to the script functions. Main process, before any fork.
@@ -85,16 +86,22 @@ impl Process {
         let config = config::get();
         let patience = Patience::new(config.publish_wait, config.sip_wait);
         let worker = Worker::attach(shared, process_no, patience)?;
-        Ok(Self { process_no, worker, ids: MsgIds::seeded()?, node: config.node() })
+        Ok(Self { process_no, worker, ids: MsgIds::seeded()?, node: config.node(), memory: Memory::default() })
     }
 
-    /// The fields that are added to an outgoing payload; each call has a new `Msg-ID`.
-    pub fn envelope(&mut self) -> Envelope<'_> {
-        Envelope {
+    /// Adds the sender's fields to an outgoing payload; each has a `Msg-ID` of its own.
+    pub fn seal(&mut self, body: &[u8]) -> Result<Enveloped, PayloadError> {
+        let fields = Envelope {
             app_name: config::get().app_name.as_bytes(),
             app_version: host::version().as_bytes(),
             node: self.node.as_bytes(),
             msg_id: self.ids.next_id(),
-        }
+        };
+        payload::envelope_in(&mut self.memory, body, &fields)
+    }
+
+    /// Takes back what [`seal`](Self::seal) gave, for the next payload.
+    pub fn reuse(&mut self, sealed: Enveloped) {
+        self.memory.keep(sealed.text);
     }
 }

@@ -7,7 +7,6 @@ use crate::bus::{Outgoing, ShortStr};
 use crate::config;
 use crate::host::message::SipMsg;
 use crate::host::params::TextParam;
-use crate::payload;
 
 use super::outgoing::{Refusal, check_headers};
 use super::{Verdict, process};
@@ -48,10 +47,11 @@ fn send(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], heade
     let routing_key = ShortStr::new(routing_key).map_err(Refusal::RoutingKey)?;
     let headers = check_headers(NAME, headers)?;
     process::send_for(msg, |process| {
-        let sealed = payload::envelope(body, &process.envelope())?;
+        let sealed = process.seal(body)?;
         let (body, splice) = (sealed.text.as_slice(), sealed.splice);
-        process.worker.publish(&Outgoing { broker, exchange, routing_key, headers, body, splice })?;
-        Ok(())
+        let sent = process.worker.publish(&Outgoing { broker, exchange, routing_key, headers, body, splice });
+        process.reuse(sealed);
+        Ok(sent?)
     })?
 }
 

@@ -88,11 +88,14 @@ fn ask(msg: SipMsg<'_>, exchange: &[u8], routing_key: &[u8], body: &[u8], header
     let routing_key = ShortStr::new(routing_key).map_err(Refusal::RoutingKey)?;
     let headers = check_headers(NAME, headers).map_err(Refusal::from)?;
     let reply = process::send_for(msg, |process| {
-        let sealed = payload::envelope(body, &process.envelope()).map_err(Refusal::from)?;
+        let sealed = process.seal(body).map_err(Refusal::from)?;
         let msg_id = sealed.correlation().map_err(Refusal::from)?;
         let (body, splice) = (sealed.text.as_slice(), sealed.splice);
         let message = Outgoing { broker: None, exchange, routing_key, headers, body, splice };
-        process.worker.query(&message, &msg_id, timeout).map_err(Failure::from)
+        let reply = process.worker.query(&message, &msg_id, timeout);
+        drop(msg_id);
+        process.reuse(sealed);
+        reply.map_err(Failure::from)
     });
     open(&reply.map_err(Refusal::from)??).map_err(Failure::Answer)
 }

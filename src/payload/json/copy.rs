@@ -7,7 +7,7 @@ use super::read::{Reader, Start, Token};
 use super::scan::Scalar;
 use super::text::Text;
 use super::write::write_string;
-use super::written::Written;
+use super::written::{Memory, Written};
 use crate::payload::PayloadError;
 
 /// An object on the way from the text it is read from to the one that is written.
@@ -17,14 +17,15 @@ pub(in crate::payload) struct Copier<'a> {
 }
 
 impl<'a> Copier<'a> {
-    /// Copies the object at the top of `text`, with room for `more` bytes. `instead_of_null` is asked about each of its
-    /// members, and may give a string to write in the place of a `null`.
+    /// Copies the object at the top of `text`, with room for `more` bytes, into `memory`. `instead_of_null` is asked about each
+    /// of its members, and may give a string to write in the place of a `null`.
     pub(in crate::payload) fn object<'e>(
         text: &'a [u8],
         more: usize,
+        memory: Memory,
         instead_of_null: impl FnMut(Text<'a>) -> Option<&'e [u8]>,
     ) -> Result<Written, PayloadError> {
-        let mut copier = Self { reader: Reader::new(text), written: Written::with_capacity(text.len() + more) };
+        let mut copier = Self { reader: Reader::new(text), written: Written::in_memory(memory, text.len() + more) };
         match copier.top(instead_of_null) {
             Ok(Ok(())) => Ok(copier.written),
             Ok(Err(found)) => Err(PayloadError::NotAnObject { found }),

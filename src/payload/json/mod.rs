@@ -27,7 +27,7 @@
 //! | `scan`   | tokens: blanks, comments, strings, numbers, words; where the text ends        |
 //! | `number` | which characters form a number, and its canonical text                        |
 //! | `text`   | a string token and its unescaped bytes                                        |
-//! | `chunk`  | eight bytes in one step, for `scan` and `write`                               |
+//! | `chunk`  | many bytes in one step, for `scan` and `write`                                |
 //! | `read`   | the grammar, once: one value, member or element after the other               |
 //! | `tree`   | reads a text into a tree                                                      |
 //! | `find`   | reads the value that a path leads to: no tree                                 |
@@ -55,4 +55,5 @@ pub use read::MAX_DEPTH;
 pub(super) use value::leading_int;
 pub use value::{Object, Value};
 pub use write::{write, write_string};
+pub use written::Memory;
 pub(super) use written::{Written, kind_of, text_of};

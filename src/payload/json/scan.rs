@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::chunk::{Chunk, Found};
+use super::chunk::{self, BLOCK, Chunk, Found};
 use super::error::{Cause, JsonError, Read};
 use super::number::Number;
 use super::text::Text;
@@ -41,10 +41,10 @@ const WORDS: [(&[u8], Scalar<'static>); 6] = [
 ];
 
 /// The bytes of a string before the first `quote` or backslash, all of them if there is none. Most strings are short, so
-/// it looks at eight bytes at a time before it calls for the search that is made for long ones.
+/// it looks at eight bytes at a time before it goes over to what is made for long ones: blocks, or a search where nobody
+/// will write the string.
 #[inline(always)]
 fn run<const TO_WRITE: bool>(text: &[u8], quote: u8) -> Run {
-    let short = if TO_WRITE { 128 } else { 32 };
     let (mut seen, mut special) = (0, Found::none());
     while let Some(chunk) = text.get(seen..).and_then(<[u8]>::first_chunk) {
         let chunk = Chunk::new(chunk);
@@ -55,12 +55,22 @@ fn run<const TO_WRITE: bool>(text: &[u8], quote: u8) -> Run {
         }
         special = special | others;
         seen += Chunk::BYTES;
-        if seen == short {
+        if !TO_WRITE && seen == BLOCK {
             break;
+        }
+        if TO_WRITE && seen.is_multiple_of(2 * BLOCK) {
+            seen += plain_blocks(text.get(seen..).unwrap_or_default(), quote);
         }
     }
     let more = text.get(seen..).and_then(|rest| memchr2(quote, b'\\', rest));
     Run { bytes: more.map_or(text.len(), |more| seen + more), is_plain: false }
+}
+
+/// Bytes at the start of `text` that are the inside of a string and written as they stand, in whole blocks.
+#[inline(always)]
+fn plain_blocks(text: &[u8], quote: u8) -> usize {
+    let (blocks, _) = text.as_chunks();
+    blocks.iter().take_while(|block| chunk::is_plain(block, quote)).count() * BLOCK
 }
 
 /// What [`run`] has found.
@@ -84,7 +94,7 @@ pub(super) struct Scanner<'a, const TO_WRITE: bool> {
 impl<'a, const TO_WRITE: bool> Scanner<'a, TO_WRITE> {
     /// Starts at the first byte. The text ends at its first NUL byte, as it does for a C string.
     pub(super) fn new(text: &'a [u8]) -> Self {
-        let text = &text[..memchr(END, text).unwrap_or(text.len())];
+        let text = chunk::until_nul(text);
         Self { text, rest: text }
     }
 

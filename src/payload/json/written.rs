@@ -25,6 +25,29 @@ pub(in crate::payload) struct Written {
     places: Vec<Place>,
 }
 
+/// Memory of an object that was written, for the next one: a process that seals one payload after the other needs no
+/// allocator, whose code and tables are in no cache between two SIP requests.
+#[derive(Debug, Default)]
+pub struct Memory {
+    text: Vec<u8>,
+    places: Vec<Place>,
+}
+
+impl Memory {
+    /// More than this is given back.
+    const KEPT_BYTES: usize = 64 * 1024;
+
+    /// Takes back the memory of a text that is done with.
+    pub fn keep(&mut self, text: Vec<u8>) {
+        if text.capacity() <= Self::KEPT_BYTES {
+            self.text = text;
+        }
+        if self.places.capacity() > Self::KEPT_BYTES / size_of::<Place>() {
+            self.places = Vec::new();
+        }
+    }
+}
+
 /// Where a member stands in the text.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -51,10 +74,15 @@ impl Written {
     /// Up to this many names are compared with each other at once, by their hashes.
     const FEW: usize = 128;
 
-    /// With room for a text of `bytes` bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    /// With room for a text of `bytes` bytes, in memory that is there already if possible.
+    pub(in crate::payload) fn in_memory(memory: Memory, bytes: usize) -> Self {
         const MEMBERS: usize = 32;
-        Self { text: Vec::with_capacity(bytes), places: Vec::with_capacity(MEMBERS) }
+        let Memory { mut text, mut places } = memory;
+        text.clear();
+        text.reserve(bytes);
+        places.clear();
+        places.reserve(MEMBERS);
+        Self { text, places }
     }
 
     /// Begins an object.
@@ -229,6 +257,11 @@ impl Written {
     /// The text.
     pub(in crate::payload) fn into_text(self) -> Vec<u8> {
         self.text
+    }
+
+    /// The text, and the rest of the memory for the next one.
+    pub(in crate::payload) fn into_text_and_memory(self) -> (Vec<u8>, Memory) {
+        (self.text, Memory { text: Vec::new(), places: self.places })
     }
 }
 

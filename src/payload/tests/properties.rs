@@ -7,7 +7,7 @@ use super::shown;
 use crate::payload::encode::{ENCODED_BYTES, encode};
 use crate::payload::json::{Value, write_string};
 use crate::payload::path::{count, find, find_count, find_text, render};
-use crate::payload::{Envelope, Origin, envelope, event, headers, inbound, top_level_string};
+use crate::payload::{Envelope, Memory, Origin, envelope, envelope_in, event, headers, inbound, top_level_string};
 
 /// Pieces that form JSON more often than chance would.
 const PIECES: [&[u8]; 32] = [
@@ -206,6 +206,7 @@ fn agree_on_edits(body: &[u8]) {
         wire
     });
     assert_eq!(sealed, sealed_slowly(body), "{}", shown(body));
+    agree_on_memory(body);
     let received = inbound(body, &ORIGIN).ok();
     assert_eq!(received.as_ref().map(|received| received.text().to_vec()), received_slowly(body), "{}", shown(body));
     if let Some(received) = received {
@@ -213,6 +214,17 @@ fn agree_on_edits(body: &[u8]) {
         for (name, value) in tree.as_object().unwrap().iter() {
             assert_eq!(received.get(name), render(value), "{}", shown(body));
         }
+    }
+}
+
+/// What is left in the memory of former texts is not seen.
+fn agree_on_memory(body: &[u8]) {
+    let mut memory = Memory::default();
+    let other = &br#"{"App-Name":"other","a":{"b":[1,2,3]},"c":"longer than most of what is sealed next"}"#[..];
+    for former in [other, body] {
+        let sealed = envelope_in(&mut memory, former, &FIELDS);
+        assert_eq!(sealed, envelope(former, &FIELDS), "{}", shown(body));
+        sealed.into_iter().for_each(|sealed| memory.keep(sealed.text));
     }
 }
 
