@@ -74,6 +74,12 @@ impl Trace {
         trace
     }
 
+    /// How many system calls began so far.
+    fn calls(&self) -> usize {
+        let text = fs::read_to_string(&self.file).unwrap_or_default();
+        text.lines().filter(|line| !line.contains(" resumed>")).count()
+    }
+
     /// The lines between the two marks of the script.
     fn between_marks(&self) -> Vec<String> {
         let text = || fs::read_to_string(&self.file).unwrap_or_default();
@@ -166,6 +172,31 @@ fn publish_makes_no_system_call_while_the_manager_is_awake() {
     let all = 2 * COUNT + 2;
     assert!(sink.wait_for(all, PATIENCE), "{:?} of {all}", sink.count());
     still_well(&mut kamailio);
+}
+
+#[test]
+fn publish_to_a_sleeping_manager_wakes_it_without_detours() {
+    const COUNT: usize = 200;
+    let queue = Queue::new("detours").auto_delete().bind(&Exchange::topic("costs"), "#");
+    let sink = Sink::keyed(broker().client(), queue, "Number").unwrap();
+    let kamailio = start("detours", |builder| builder.children(1));
+    let client = sip(&kamailio);
+    let publish = |count: usize| {
+        let confirmed = stat(&kamailio, "confirmed");
+        for n in 1..=count as u64 {
+            ask(&client, "loop", &[("X-Count", "1")], "");
+            until_stat(&kamailio, "confirmed", confirmed + n);
+        }
+    };
+    publish(1);
+    let trace = Trace::attach(managers(&kamailio)[0]);
+    let before = trace.calls();
+    publish(COUNT);
+    let calls = trace.calls() - before;
+    println!("{calls} system calls of the manager for {COUNT} single publishes");
+    // It sleeps, sends, sleeps, takes the confirm. The rest are timers that went off, more of them on a busy machine.
+    assert!(calls <= COUNT * 7, "{calls} system calls");
+    assert!(sink.wait_for(1 + COUNT, PATIENCE), "{:?}", sink.count());
 }
 
 /// Exchanges with memory, without which no lock can be taken, while the worker handles one request that publishes

@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Context, Poll, Waker};
 
 use super::amqp::ChannelClose;
 use super::poison::Found;
@@ -85,6 +84,8 @@ pub enum Event {
     Namesake { session: u64 },
     /// A new publish channel in place of a closed one.
     PublishChannel { session: u64, result: Result<PublishChannel, SetupError> },
+    /// The server stops.
+    Terminated,
 }
 
 #[derive(Debug, Default)]
@@ -95,26 +96,27 @@ struct State {
     events: VecDeque<Event>,
     /// Subscriptions whose messages may come.
     sources: usize,
+    /// Something was put in since the loop looked last.
+    news: bool,
+    /// The loop, when it waits for news.
+    waiting: Option<Waker>,
 }
 
 /// Shared by the loop and the library's callbacks.
 #[derive(Clone, Debug, Default)]
 pub struct Inbox {
     state: Arc<Mutex<State>>,
-    notify: Arc<Notify>,
 }
 
 impl Inbox {
     /// A confirm came.
     pub fn confirm(&self, confirm: Confirm) {
-        self.state().confirms.push_back(confirm);
-        self.notify.notify_one();
+        self.put(|state| state.confirms.push_back(confirm));
     }
 
     /// Messages of a subscription came.
     pub fn deliveries(&self, messages: impl IntoIterator<Item = Incoming>) {
-        self.state().deliveries.extend(messages);
-        self.notify.notify_one();
+        self.put(|state| state.deliveries.extend(messages));
     }
 
     /// Messages of one more subscription may come, until [`source_ended`](Self::source_ended).
@@ -135,14 +137,12 @@ impl Inbox {
 
     /// Messages of a reply queue came.
     pub fn replies(&self, messages: impl IntoIterator<Item = Incoming>) {
-        self.state().replies.extend(messages);
-        self.notify.notify_one();
+        self.put(|state| state.replies.extend(messages));
     }
 
     /// Something changed.
     pub fn event(&self, event: Event) {
-        self.state().events.push_back(event);
-        self.notify.notify_one();
+        self.put(|state| state.events.push_back(event));
     }
 
     /// The next confirm.
@@ -186,9 +186,30 @@ impl Inbox {
         !(state.confirms.is_empty() && state.replies.is_empty() && state.events.is_empty())
     }
 
-    /// Returns as soon as something was put in since the last call.
-    pub async fn arrived(&self) {
-        self.notify.notified().await;
+    /// The loop looks at everything that is in: none of that is news any more.
+    pub fn look(&self) {
+        self.state().news = false;
+    }
+
+    /// Ready when something was put in since the last [`look`](Self::look). One task waits.
+    pub fn poll_news(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if state.news {
+            return Poll::Ready(());
+        }
+        state.waiting = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn put(&self, add: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        add(&mut state);
+        state.news = true;
+        let waiting = state.waiting.take();
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -223,5 +244,17 @@ mod tests {
         assert!(!inbox.holds(7));
         inbox.put_back(last);
         assert!(inbox.holds(7), "no consumer had room");
+    }
+
+    #[test]
+    fn news_wakes_the_loop_until_it_has_looked() {
+        let inbox = Inbox::default();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(inbox.poll_news(&mut context).is_pending());
+        inbox.event(Event::Cancelled { epoch: 1 });
+        assert!(inbox.poll_news(&mut context).is_ready());
+        // What it leaves where it is does not wake it again.
+        inbox.look();
+        assert!(inbox.poll_news(&mut context).is_pending() && inbox.has_news());
     }
 }

@@ -33,11 +33,13 @@
 //! | `tls` | `amqps://`: files read at the start, certificates checked |
 //! | `amqp` | the client library: the only file that names it, with its traps |
 //! | `wake` | the manager's eventfd in the runtime |
+//! | `alarm` | the loop's timer |
 //! | `log` | lines for the server's log, storms throttled |
 
 #![deny(unsafe_code)]
 
 mod ahead;
+mod alarm;
 mod amqp;
 mod dispatch;
 mod inbox;

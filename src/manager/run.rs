@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::inbox::Event;
 use super::log::Log;
 use super::tls::ClientTls;
 use super::turn::{LIBRARY_PANICKED, Manager};
@@ -22,13 +23,17 @@ use crate::config::Config;
 /// 128 KiB unless it is told otherwise. What is not used takes no memory.
 const STACK: usize = 128 << 20;
 
+/// In a dense stream the runtime asks the kernel for news after so many runs of tasks, which are two or three turns of the loop.
+const TASKS_PER_LOOK: u32 = 8;
+
 /// Runs until SIGTERM and drains the outbox. The result is for the process's exit code.
 ///
 /// `tls`: what was read for `amqps://` brokers, if there are any.
 pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientTls>, log: Log) -> Result<(), String> {
     log_panics(shared, log);
     let work = move || {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| format!("no runtime: {e}"))?;
+        let runtime = Builder::new_current_thread().enable_all().event_interval(TASKS_PER_LOOK).build();
+        let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
         let result = runtime.block_on(serve(config, shared, tls, log));
         // Tasks of the client library may wait for a broker that never answers.
         runtime.shutdown_timeout(Duration::ZERO);
@@ -47,22 +52,28 @@ async fn serve(
 ) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("no signal handler: {e}"))?;
     let port = ManagerPort::attach(shared).map_err(|e| e.to_string())?;
-    let mut manager = Manager::new(config, port, tls, log)?;
-    loop {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => break,
-            () = manager.turn() => {}
-        }
+    let manager = Manager::new(config, port, tls, log)?;
+    let inbox = manager.inbox();
+    tokio::spawn(async move {
+        terminate.recv().await;
+        inbox.event(Event::Terminated);
+    });
+    // In a task, like the client library's parts: the runtime asks the kernel for news each time before it goes on with what
+    // it was called with, and between tasks only now and then.
+    tokio::spawn(work(manager, config.drain_timeout, log)).await.map_err(|_| "it panicked".to_owned())
+}
+
+/// Turn after turn, until the server stops.
+async fn work(mut manager: Manager, drain_timeout: Duration, log: Log) {
+    while !manager.is_draining() {
+        manager.turn().await;
     }
-    drain(&mut manager, config.drain_timeout, log).await;
+    drain(&mut manager, drain_timeout, log).await;
     manager.close().await;
-    Ok(())
 }
 
 /// Sends what was accepted, as long as the drain timeout allows.
 async fn drain(manager: &mut Manager, limit: Duration, log: Log) {
-    manager.drain();
     let end = Instant::now() + limit;
     while !manager.is_drained() && Instant::now() < end {
         manager.turn().await;

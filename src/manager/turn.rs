@@ -21,10 +21,11 @@ mod notices;
 mod replies;
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::sleep;
-
+use super::alarm::Alarm;
 use super::dispatch::Dispatch;
 use super::inbox::Inbox;
 use super::links::Links;
@@ -83,6 +84,7 @@ pub struct Manager {
     suspects: Suspects,
     dispatch: Dispatch,
     wake: Wake,
+    alarm: Alarm,
     /// Late replies and connection events that wait for a consumer.
     local: VecDeque<Delivery<'static>>,
     next_ack_ring: usize,
@@ -123,6 +125,7 @@ impl Manager {
             suspects: Suspects::new(config.max_redeliveries),
             dispatch: Dispatch::new(consumers),
             wake,
+            alarm: Alarm::new(),
             local: VecDeque::new(),
             next_ack_ring: 0,
             last_delivery_ns: 0,
@@ -137,45 +140,63 @@ impl Manager {
         })
     }
 
-    /// One turn: state changes, then rounds of ACK, SEND, CONSUME. Sleeps if there was nothing to do.
+    /// Where others report to it.
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
+    /// One turn: state changes, then rounds of ACK, SEND, CONSUME. Sleeps when nothing is left to do.
     pub async fn turn(&mut self) {
         let now = now_ns();
         self.port.shared.beat(now);
+        self.inbox.look();
         let mut moved = self.take_events(now);
         if now >= self.next_tick_ns {
             self.next_tick_ns = now + TICK_NS;
             self.tick(now);
         }
-        moved += self.rounds(now);
-        if moved == 0 {
-            self.sleep(now).await;
-        } else {
+        let (in_rounds, more) = self.rounds(now);
+        moved += in_rounds;
+        if moved > 0 {
             self.last_moved_ns = now;
-            // The client library's reader and writer run now.
-            tokio::task::yield_now().await;
+        }
+        // As long as they do, nobody needs to ring.
+        let_others_run().await;
+        if !more {
+            self.sleep(now).await;
         }
     }
 
-    /// ACK, SEND, CONSUME, again and again while there is something to do, [`ROUNDS`] times at most.
-    fn rounds(&mut self, now_ns: u64) -> usize {
+    /// ACK, SEND, CONSUME, again and again while there is something to do, [`ROUNDS`] times at most. Returns how much moved,
+    /// and whether there may be more.
+    fn rounds(&mut self, now_ns: u64) -> (usize, bool) {
         let mut moved = 0;
+        let mut more = true;
         for _ in 0..ROUNDS {
-            let before = moved;
-            moved += self.ack_turn();
-            moved += self.send_turn(now_ns);
-            moved += self.consume_turn(now_ns);
-            if moved == before {
+            let parts = [self.ack_turn(), self.send_turn(now_ns), self.consume_turn(now_ns)];
+            let in_round: usize = parts.iter().sum();
+            moved += in_round;
+            // Each part goes on until it finds nothing, or its count is reached.
+            more = in_round > 0
+                && (parts.iter().zip(self.counts()).any(|(moved, count)| *moved >= count) || self.has_work());
+            if !more {
                 break;
             }
         }
         self.publisher.release(&mut self.port);
         self.settle_due(now_ns);
-        moved
+        (moved, more)
     }
 
-    /// From now on: send what was accepted, hand out nothing more.
-    pub fn drain(&mut self) {
-        self.draining = true;
+    /// How many items of each kind a round handles.
+    fn counts(&self) -> [usize; 3] {
+        let c = self.config;
+        [c.ack_loop_count, c.internal_loop_count, c.consumer_loop_count].map(|count| count as usize)
+    }
+
+    /// Whether the server stops: what was accepted is still sent, nothing more is handed out.
+    pub fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Whether everything that was accepted is confirmed or refused.
@@ -308,17 +329,20 @@ impl Manager {
         self.port.bell.announce();
         if self.has_work() {
             self.port.bell.retract();
-            tokio::task::yield_now().await;
             return;
         }
         let limit = self.sleep_limit(now_ns);
-        tokio::select! {
-            biased;
-            () = self.wake.rung() => self.port.bell.drain(),
-            () = self.inbox.arrived() => {}
-            () = sleep(limit.unwrap_or_default()), if limit.is_some() => {}
-        }
+        let due_ns = limit.map(|limit| now_ns.saturating_add(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)));
+        poll_fn(|context| self.poll_wait(context, due_ns)).await;
         self.port.bell.retract();
+    }
+
+    fn poll_wait(&mut self, context: &mut Context<'_>, due_ns: Option<u64>) -> Poll<()> {
+        // Each of them, so that each wakes this task.
+        let rung = self.wake.poll_rung(context).is_ready();
+        let news = self.inbox.poll_news(context).is_ready();
+        let due = due_ns.is_some_and(|due_ns| self.alarm.poll_due(context, due_ns).is_ready());
+        if rung || news || due { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn has_work(&self) -> bool {
@@ -372,4 +396,18 @@ impl Manager {
         };
         (&mut self.publisher, around)
     }
+}
+
+/// Lets the client library's reader and writer run, as far as they have something to do. The runtime's own way asks the
+/// kernel first whether there is more.
+async fn let_others_run() {
+    let mut began = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut began, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,8 +1,12 @@
 //! The manager's own wake-up, as the runtime waits for it among other things.
+//!
+//! The runtime is told of each write to the eventfd, not of its count, so nobody takes the count down: that would be a system
+//! call per wake-up for nothing. What others wrote before this process was made is one wake-up in vain.
 
 #![expect(unsafe_code, reason = "the runtime wants a promise about the descriptor, kept by owning it")]
 
 use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,10 +26,13 @@ impl Wake {
         Ok(Self(fd))
     }
 
-    /// Returns when somebody has rung. The caller drains the bell.
-    pub async fn rung(&self) {
-        if let Ok(mut ready) = self.0.readable().await {
-            ready.clear_ready();
-        }
+    /// Ready once for all rings since the last time that it was.
+    pub fn poll_rung(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_read_ready(context).map(|ready| {
+            // An error: the runtime ends, and with it the loop.
+            if let Ok(mut ready) = ready {
+                ready.clear_ready();
+            }
+        })
     }
 }

@@ -72,6 +72,7 @@ impl Manager {
                 self.admit(now_ns);
             }
             Event::PublishChannel { session, result } => self.publish_channel(session, result, now_ns),
+            Event::Terminated => self.draining = true,
         }
     }
 
