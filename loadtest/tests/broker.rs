@@ -15,7 +15,8 @@ fn durable_queue_and_its_persistent_messages_outlive_a_kill() {
     broker.declare_queue(&queue).unwrap();
     let events: Vec<_> = (0..100).map(|n| Message::new("", "kept", format!("{{\"n\":{n}}}")).persistent()).collect();
     broker.client().publish(&events).unwrap();
-    assert_eq!(broker.count("kept").unwrap(), 100);
+    // The channel has them all; the queue has them a moment later.
+    assert!(wait_until(PATIENCE, || broker.count("kept").unwrap() == 100));
 
     let port = broker.port();
     broker.stop().unwrap();

@@ -221,7 +221,7 @@ impl Client {
     }
 
     /// Publishes the messages in order on one connection. Returns when the broker has them: it answered a request
-    /// that came after them on the same channel.
+    /// that came after them on the same channel. Another channel may find them in their queue only a moment later.
     pub fn publish(&self, messages: &[Message]) -> Result<()> {
         self.with_link(async |link| {
             for message in messages {
