@@ -183,8 +183,8 @@ impl Bell {
         }
     }
 
-    /// Sleeper: takes the count of the eventfd without blocking.
-    pub fn drain(&self) {
+    /// Takes the count of the eventfd without blocking.
+    fn drain(&self) {
         let mut count = [0; 8];
         // EAGAIN says that there was nothing to take; an eventfd of the contract gives no other error.
         let _ = nix::unistd::read(self.eventfd(), &mut count);

@@ -119,11 +119,10 @@ fn steps_to<'a>(text: &'a [u8], path: &[u8], escape: u8) -> Result<Option<Found<
 
 /// A script sees a text up to its first NUL.
 pub(super) fn until_nul(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    match (memchr(0, &text), text) {
-        (None, text) => text,
-        (Some(end), Cow::Borrowed(text)) => Cow::Borrowed(&text[..end]),
-        (Some(end), Cow::Owned(mut text)) => {
-            text.truncate(end);
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(json::until_nul(text)),
+        Cow::Owned(mut text) => {
+            text.truncate(json::until_nul(&text).len());
             Cow::Owned(text)
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn is_plain(block: &[u8; BLOCK], quote: u8) -> bool {
 
 /// The text before its first NUL byte. Without `memchr`, whose code nothing else has brought into the cache when a SIP worker
 /// publishes.
-pub(super) fn until_nul(text: &[u8]) -> &[u8] {
+pub(in crate::payload) fn until_nul(text: &[u8]) -> &[u8] {
     let has_nul = |block: &[u8; BLOCK]| block.iter().fold(false, |found, &byte| found | (byte == 0));
     let (blocks, _) = text.as_chunks();
     let mut clean = blocks.iter().take_while(|block| !has_nul(block)).count() * BLOCK;

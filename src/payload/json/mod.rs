@@ -48,6 +48,7 @@ mod value;
 mod write;
 mod written;
 
+pub(super) use chunk::until_nul;
 pub(super) use copy::Copier;
 pub use error::{Cause, JsonError};
 pub(super) use find::{Found, Step, find, member_text};

@@ -75,7 +75,7 @@ impl Written {
     const FEW: usize = 128;
 
     /// With room for a text of `bytes` bytes, in memory that is there already if possible.
-    pub(in crate::payload) fn in_memory(memory: Memory, bytes: usize) -> Self {
+    pub(super) fn in_memory(memory: Memory, bytes: usize) -> Self {
         const MEMBERS: usize = 32;
         let Memory { mut text, mut places } = memory;
         text.clear();

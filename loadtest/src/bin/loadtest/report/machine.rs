@@ -40,13 +40,7 @@ impl Machine {
             memory_mib: after(&memory, "MemTotal", ':').trim_end_matches(" kB").parse().unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             system: after(&release, "PRETTY_NAME", '=').trim_matches('"').into(),
-            kamailio: format!(
-                "{} {}",
-                said("kamailio", &["-v"]).lines().next().unwrap_or_default(),
-                rig::kamailio_options()
-            )
-            .trim()
-            .into(),
+            kamailio: kamailio(),
             rabbitmq: said("dpkg-query", &["-W", "-f", "RabbitMQ ${Version}", "rabbitmq-server"]),
             load: read("/proc/loadavg").split_whitespace().take(3).collect::<Vec<_>>().join(" "),
             date: said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).trim().into(),
@@ -67,6 +61,13 @@ impl Machine {
             self.rabbitmq
         )
     }
+}
+
+/// Kamailio's version, and the options that it is given here.
+fn kamailio() -> String {
+    let version = said("kamailio", &["-v"]);
+    let first = version.lines().next().unwrap_or_default();
+    format!("{first} {}", rig::kamailio_options()).trim_end().into()
 }
 
 fn read(path: &str) -> String {
