@@ -94,7 +94,11 @@ impl ClientTls {
 
 /// What an operator can do about a failed connection attempt whose error text is `error`, ready to be appended.
 pub fn hint(error: &str) -> &'static str {
-    const HINTS: [(&str, &str); 7] = [
+    /// TLS 1.3 lets a client begin before the broker has judged its certificate. What the client sends then crosses the
+    /// refusal, and the broker's system may answer it with a reset, which throws the unread refusal away.
+    const REFUSAL_UNREAD: &str =
+        " (perhaps the broker wants a client certificate, or another one: amqps_cert, amqps_key)";
+    const HINTS: [(&str, &str); 9] = [
         ("UnknownIssuer", " (its authority is not in amqps_ca_cert)"),
         // Of an authority with the name of one that is there.
         ("BadSignature", " (its authority is not in amqps_ca_cert)"),
@@ -103,6 +107,8 @@ pub fn hint(error: &str) -> &'static str {
         ("CertificateRequired", " (the broker wants a client certificate: amqps_cert, amqps_key)"),
         ("InvalidContentType", " (this port does not speak TLS: use amqp:// or the broker's TLS port)"),
         ("invalid dnsname", " (a name that no certificate can hold)"),
+        ("Connection reset by peer", REFUSAL_UNREAD),
+        ("Broken pipe", REFUSAL_UNREAD),
     ];
     HINTS.iter().find(|(part, _)| error.contains(part)).map_or("", |(_, hint)| hint)
 }
@@ -222,4 +228,20 @@ fn unreadable(param: &'static str, file: &str, error: &pem::Error) -> TlsError {
 
 fn refused(param: &'static str, file: &str, why: impl fmt::Display) -> TlsError {
     TlsError::File { param, file: file.to_owned(), why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wanted_client_certificate_is_named_whether_the_refusal_was_read_or_lost() {
+        let read = "AMQP network error: network io error: received fatal alert: CertificateRequired";
+        let lost = "AMQP network error: network io error: Connection reset by peer (os error 104)";
+        let unsent = "AMQP network error: network io error: Broken pipe (os error 32)";
+        for error in [read, lost, unsent] {
+            assert!(hint(error).contains("amqps_cert, amqps_key"), "{error}");
+        }
+        assert_eq!(hint("AMQP network error: network io error: Connection refused (os error 111)"), "");
+    }
 }
