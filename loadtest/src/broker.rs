@@ -5,6 +5,7 @@
 //! port mapper and cookie.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -158,7 +159,7 @@ impl Broker {
         };
         let number = port.number();
         let listen = format!("rabbit_networking:start_ssl_listener({{\"127.0.0.1\",{number}}},[{options}],2)");
-        self.ctl(&["eval", &format!("{{ok,_}} = application:ensure_all_started(ssl), {listen}.")])?;
+        self.eval(&format!("{{ok,_}} = application:ensure_all_started(ssl), {listen}"))?;
         self.further.push(port);
         Ok(number)
     }
@@ -167,7 +168,7 @@ impl Broker {
     pub fn listen_ipv6(&mut self) -> Result<u16> {
         let port = Port::lease()?;
         let number = port.number();
-        self.ctl(&["eval", &format!("rabbit_networking:start_tcp_listener({{\"::1\",{number}}},2).")])?;
+        self.eval(&format!("rabbit_networking:start_tcp_listener({{\"::1\",{number}}},2)"))?;
         self.further.push(port);
         Ok(number)
     }
@@ -218,6 +219,50 @@ impl Broker {
             return Err(Error::new(format!("rabbitmqctl {}: {}", args.join(" "), text.trim())));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Evaluates Erlang expressions, without the full stop, inside the server and returns the last one's value as Erlang
+    /// writes it. Takes some milliseconds, where `rabbitmqctl` starts an Erlang machine of its own first.
+    pub fn eval(&self, expressions: &str) -> Result<String> {
+        let cookie = fs::read_to_string(self.mapper.home.file(".erlang.cookie"))
+            .context(|| "reading the cookie of Erlang".into())?;
+        let mut call = Command::new(program("erl_call")?)
+            .args(["-c", &cookie, "-address", &format!("127.0.0.1:{}", self.distribution.number()), "-r", "-e"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context(|| "starting erl_call".into())?;
+        // Dropped at once, which is the end of the expressions.
+        let written = call.stdin.take().map_or(Ok(()), |mut input| writeln!(input, "{expressions}."));
+        let output = call.wait_with_output().context(|| "waiting for erl_call".into())?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        match text.trim().strip_prefix("{ok, ").and_then(|rest| rest.strip_suffix('}')) {
+            Some(value) if written.is_ok() => Ok(value.to_string()),
+            _ => {
+                let error = String::from_utf8_lossy(&output.stderr);
+                Err(Error::new(format!("{expressions}: {}{}", text.trim(), error.trim())))
+            }
+        }
+    }
+
+    /// `(ready, unacknowledged)` messages of a queue, as the queue counts them.
+    pub fn held(&self, queue: &str) -> Result<(u64, u64)> {
+        let held = self.eval(&format!(
+            "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<{queue:?}>>)), \
+             [{{_, Ready}}, {{_, Held}}] = rabbit_amqqueue:info(Queue, [messages_ready, messages_unacknowledged]), \
+             {{Ready, Held}}"
+        ))?;
+        let numbers = held.trim_matches(['{', '}']).split_once(", ");
+        let numbers = numbers.and_then(|(ready, held)| Some((ready.parse().ok()?, held.parse().ok()?)));
+        numbers.ok_or_else(|| Error::new(format!("no numbers of queue {queue}: {held}")))
+    }
+
+    /// Closes all connections from the server's side, as `rabbitmqctl close_all_connections` does.
+    pub fn close_connections(&self) -> Result<()> {
+        let close =
+            "[rabbit_networking:close_connection(One, \"a test\") || One <- rabbit_networking:connections()], ok";
+        self.eval(close).map(|_| ())
     }
 
     /// Raises the memory alarm: the broker reads nothing more from connections that publish.

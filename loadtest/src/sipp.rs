@@ -21,6 +21,7 @@ pub struct Sipp {
     rate: u32,
     limit: u32,
     users: Vec<(String, String)>,
+    repeats: bool,
 }
 
 impl Sipp {
@@ -31,7 +32,7 @@ impl Sipp {
 
     /// The scenario in this file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self { scenario: path.into(), calls: 1000, rate: 100, limit: 200, users: Vec::new() }
+        Self { scenario: path.into(), calls: 1000, rate: 100, limit: 200, users: Vec::new(), repeats: true }
     }
 
     /// How many calls to make in all (default 1000).
@@ -53,6 +54,11 @@ impl Sipp {
     pub fn user(mut self, user: &str, password: &str) -> Self {
         self.users.push((user.into(), password.into()));
         self
+    }
+
+    /// Sends each request once, however long its answer takes: for counts of what the requests led to.
+    pub fn without_repeats(self) -> Self {
+        Self { repeats: false, ..self }
     }
 
     /// Starts sipp against the server on this UDP port of 127.0.0.1.
@@ -82,6 +88,9 @@ impl Sipp {
             .args(["-nostdin", "-fd", "1", "-trace_stat", "-stf", "stat.csv", "-trace_counts"])
             .args(["-trace_rtt", "-rtt_freq", "1", "-trace_logs", "-log_file", "logged"])
             .args(["-trace_err", "-error_file", "errors"]);
+        if !self.repeats {
+            command.arg("-nr");
+        }
         if !self.users.is_empty() {
             command.arg("-inf").arg(dir.write("users.csv", &self.users_file())?);
         }
