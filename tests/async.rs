@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::{
-    PATIENCE, ask, broker, complaints, kamailio, kill_manager, number, sip, stat, stats, still_well, tail,
-    until_connected, until_logged, until_stat,
+    PATIENCE, ask, assert_takes, broker, complaints, kamailio, kill_manager, number, publish_routed, sip, stat, stats,
+    still_well, tail, until_connected, until_logged, until_stat,
 };
 use rig::{Broker, Exchange, Kamailio, Peer, Phone, Posted, Question, Queue, Reply, Response, SipClient, wait_until};
 use serde_json::json;
@@ -107,6 +107,7 @@ onreply_route[CHAIN] { route(CHAIN_ON); }
 route[CHAIN_ON] {
     # tm keeps variables over a second suspension, but not what was appended in between.
     $avp(first) = $(kzR{kz.json,Say});
+    $avp(kz_timeout) = $hdr(X-Then-Timeout);
     kazoo_async_query("$hdr(X-Exchange)", "q.$hdr(X-Then)", '{"Ask":"second"}', "OK", "ERR");
     xlog("L_ERR", "SECOND REFUSED $rc\n");
 }
@@ -149,9 +150,14 @@ fn peer(broker: &Broker, name: &str) -> Peer {
     Peer::start(broker.client(), queue, answer).unwrap()
 }
 
+/// A server whose script may set the timeout of a query.
+fn builder(name: &str, broker: &Broker) -> rig::Builder {
+    kamailio(name).broker(broker).modparam("amqp_query_timeout_avp", "$avp(kz_timeout)").routes(ROUTES)
+}
+
+/// Patient, so that an answer comes in time on any machine, unless the request says how long it waits.
 fn start(name: &str, broker: &Broker, adjust: impl FnOnce(rig::Builder) -> rig::Builder) -> Kamailio {
-    let builder = kamailio(name).broker(broker).modparam("amqp_query_timeout_avp", "$avp(kz_timeout)");
-    let kamailio = adjust(builder.routes(ROUTES)).start().unwrap();
+    let kamailio = adjust(builder(name, broker).modparam_int("amqp_query_timeout_sec", 20)).start().unwrap();
     until_connected(&kamailio, 1);
     kamailio
 }
@@ -242,25 +248,29 @@ fn answer_goes_on_in_the_ok_route_in_every_form() {
 fn without_an_answer_it_goes_on_in_the_err_route() {
     let broker = broker();
     let _peer = peer(&broker, "errs");
-    let mut kamailio = start("errs", &broker, |builder| builder);
+    let mut kamailio = builder("errs", &broker).start().unwrap();
+    until_connected(&kamailio, 1);
     let sip = sip(&kamailio);
+    let mut asked = 0;
     for (case, place) in [("five", "ERR"), ("plain routes", "PLAIN_ERR")] {
-        let response = query(&sip, case, "errs", "silent", "silent", &[("X-Timeout", "400")]);
-        assert_eq!(went_on(&response), (place, ""), "{response:?}");
-        assert_eq!((response.header("X-Null"), response.header("X-Kept")), ("1", "avp of silent"));
-        let took = response.took.as_millis();
-        assert!((400..1_500).contains(&took), "{took} ms");
+        assert_takes(400..1_500, case, || {
+            let response = query(&sip, case, "errs", "silent", "silent", &[("X-Timeout", "400")]);
+            assert_eq!(went_on(&response), (place, ""), "{response:?}");
+            assert_eq!((response.header("X-Null"), response.header("X-Kept")), ("1", "avp of silent"));
+            asked += 1;
+            response.took.as_millis()
+        });
     }
-    assert_eq!((stat(&kamailio, "query_timeouts"), stat(&kamailio, "async_resumed")), (2, 2));
-    // The default of amqp_query_timeout_sec.
-    let response = query(&sip, "five", "errs", "silent", "silent", &[]);
-    assert!((2_000..3_500).contains(&response.took.as_millis()), "{:?}", response.took);
+    assert_eq!((stat(&kamailio, "query_timeouts"), stat(&kamailio, "async_resumed")), (asked, asked));
+    assert_takes(2_000..3_500, "the default of amqp_query_timeout_sec", || {
+        query(&sip, "five", "errs", "silent", "silent", &[]).took.as_millis()
+    });
 
     let refused = query(&sip, "five", "no-such-exchange", "plain", "lost", &[("X-Timeout", "20000")]);
     assert_eq!(went_on(&refused), ("ERR", ""));
     assert!(refused.took < Duration::from_secs(5), "refused by the broker: {:?}", refused.took);
     assert_eq!(stat(&kamailio, "query_lost"), 1);
-    assert_eq!(went_on(&query(&sip, "five", "errs", "plain", "after", &[])), ("OK", "after"));
+    assert_eq!(went_on(&query(&sip, "five", "errs", "plain", "after", &[("X-Timeout", "20000")])), ("OK", "after"));
     none_is_left(&kamailio);
     still_well(&mut kamailio);
 }
@@ -268,8 +278,7 @@ fn without_an_answer_it_goes_on_in_the_err_route() {
 #[test]
 fn no_broker_and_a_lost_one_end_the_wait_at_once() {
     let mut broker = Broker::prepare().unwrap();
-    let builder = kamailio("nobroker").broker(&broker).modparam("amqp_query_timeout_avp", "$avp(kz_timeout)");
-    let mut kamailio = builder.routes(ROUTES).start().unwrap();
+    let mut kamailio = builder("nobroker", &broker).start().unwrap();
     let sip = sip(&kamailio);
     let long = &[("X-Timeout", "25000")];
     let response = query(&sip, "five", "nobroker", "plain", "x", long);
@@ -288,7 +297,7 @@ fn no_broker_and_a_lost_one_end_the_wait_at_once() {
     let began = Instant::now();
     broker.kill().unwrap();
     let finals = finals(&sip, posted.len(), Duration::from_millis(500));
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     for answers in finals.values() {
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(went_on(&answers[0]), ("ERR", ""));
@@ -348,7 +357,7 @@ fn callback_asks_again_with_or_without_waiting() {
     let sip = sip(&kamailio);
     let response = query(&sip, "chain", "again", "plain", "first", &[("X-Then", "plain")]);
     assert_eq!((went_on(&response), response.header("X-First")), (("OK", "second"), "first"), "{response:?}");
-    let response = query(&sip, "chain", "again", "plain", "first", &[("X-Then", "silent"), ("X-Timeout", "300")]);
+    let response = query(&sip, "chain", "again", "plain", "first", &[("X-Then", "silent"), ("X-Then-Timeout", "300")]);
     assert_eq!((went_on(&response), response.header("X-First")), (("ERR", ""), "first"), "{response:?}");
     let response = query(&sip, "sync inside", "again", "plain", "first", &[]);
     assert_eq!((went_on(&response), response.header("X-First")), (("SYNC", "inside"), "first"), "{response:?}");
@@ -366,28 +375,37 @@ fn answer_that_races_with_the_timeout_resumes_once() {
     let peer = peer(&broker, "race");
     let mut kamailio = start("race", &broker, |builder| builder);
     let sip = sip(&kamailio);
-    // The answer comes from 60 ms before to 60 ms after the timeout.
-    let mut finals = Finals::default();
-    for i in 0..TRIALS {
-        let delay = 240 + i % 120;
-        post(&sip, "OPTIONS", "five", "race", "after", &delay.to_string(), "300");
-        finals.look(&sip, Duration::from_millis(1));
+    let (mut answered, mut timed_out, mut asked) = (0, 0, 0);
+    // The answer comes from 60 ms before to 60 ms after the timeout; sooner when the machine is slower than that.
+    for earlier in [0, 60, 120, 180] {
+        let mut finals = Finals::default();
+        for i in 0..TRIALS {
+            let delay = 240 - earlier + i % 120;
+            post(&sip, "OPTIONS", "five", "race", "after", &delay.to_string(), "300");
+            finals.look(&sip, Duration::from_millis(1));
+        }
+        asked += TRIALS as u64;
+        for answers in finals.complete(&sip, TRIALS, Duration::from_millis(800)).values() {
+            assert_eq!(answers.len(), 1, "{answers:?}");
+            match answers[0].header("X-Where") {
+                "OK" => answered += 1,
+                place => {
+                    assert_eq!(place, "ERR");
+                    timed_out += 1;
+                }
+            }
+        }
+        if answered > 20 {
+            break;
+        }
     }
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for answers in finals.complete(&sip, TRIALS, Duration::from_millis(800)).values() {
-        assert_eq!(answers.len(), 1, "{answers:?}");
-        *places.entry(answers[0].header("X-Where").to_string()).or_default() += 1;
-    }
-    println!("{places:?} {:?}", stats(&kamailio));
-    assert!(places["OK"] > 20 && places["ERR"] > 20, "no race: {places:?}");
-    assert!(wait_until(PATIENCE, || peer.count().answers == TRIALS as u64), "{:?}", peer.count());
-    until_stat(&kamailio, "late", places["ERR"] as u64);
+    println!("{answered} answered, {timed_out} timed out, {:?}", stats(&kamailio));
+    assert!(answered > 20 && timed_out > 20, "no race: {answered} answered, {timed_out} timed out");
+    assert!(wait_until(PATIENCE, || peer.count().answers == asked), "{:?}", peer.count());
+    until_stat(&kamailio, "late", timed_out);
     none_is_left(&kamailio);
-    assert_eq!(stat(&kamailio, "async_resumed"), TRIALS as u64);
-    assert_eq!(
-        (stat(&kamailio, "answers"), stat(&kamailio, "query_timeouts")),
-        (places["OK"] as u64, places["ERR"] as u64)
-    );
+    assert_eq!(stat(&kamailio, "async_resumed"), asked);
+    assert_eq!((stat(&kamailio, "answers"), stat(&kamailio, "query_timeouts")), (answered, timed_out));
     still_well(&mut kamailio);
 }
 
@@ -424,7 +442,7 @@ fn transaction_that_ends_while_it_waits_is_let_go() {
     let _peer = peer(&broker, "gone");
     let mut kamailio = start("gone", &broker, |builder| builder);
     let sip = sip(&kamailio);
-    let posted = post(&sip, "INVITE", "five", "gone", "pause", "cancelled", "");
+    let posted = post(&sip, "INVITE", "five", "gone", "slow", "cancelled", "");
     let provisional = sip.next_answer(PATIENCE).unwrap().unwrap();
     assert_eq!(provisional.code, 100, "{provisional:?}");
     sip.cancel(&posted).unwrap();
@@ -439,7 +457,7 @@ fn transaction_that_ends_while_it_waits_is_let_go() {
     until_logged(&kamailio, "nothing to resume");
 
     // The timer of the transaction is shorter than the query's.
-    let response = query(&sip, "fr", "gone", "silent", "timer", &[("X-Timeout", "1500")]);
+    let response = query(&sip, "fr", "gone", "silent", "timer", &[("X-Timeout", "3000")]);
     assert_eq!(went_on(&response), ("TIMER", ""), "{response:?}");
     until_stat(&kamailio, "async_gone", 2);
     none_is_left(&kamailio);
@@ -457,7 +475,7 @@ fn hundreds_wait_while_the_only_worker_is_free() {
     let began = Instant::now();
     let (mut finals, mut say) = (Finals::default(), BTreeMap::new());
     for i in 0..CALLS {
-        let posted = post(&sip, "OPTIONS", "five", "many", "slow", &i.to_string(), "20000");
+        let posted = post(&sip, "OPTIONS", "five", "many", "slow", &i.to_string(), "60000");
         say.insert(posted.call_id, i.to_string());
         finals.look(&sip, Duration::from_millis(1));
     }
@@ -466,7 +484,7 @@ fn hundreds_wait_while_the_only_worker_is_free() {
     let free = query(&other, "look", "many", "plain", "x", &[]);
     assert_eq!(free.code, 480, "{free:?}");
     println!("{CALLS} suspended, the worker answers after {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(8), "the worker was busy for {:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "the worker was busy for {:?}", began.elapsed());
     for (call, answers) in finals.complete(&sip, CALLS, Duration::from_millis(500)) {
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(went_on(&answers[0]), ("OK", say[&call].as_str()), "each gets its own answer");
@@ -513,17 +531,21 @@ fn killed_manager_leaves_no_transaction_waiting() {
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(went_on(&answers[0]), ("ERR", ""));
     }
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
 
-    // In every stage: in the outbox, on the way, waiting, answered.
+    // In every stage: in the outbox, on the way, waiting, answered. Every fourth waits when the manager is killed, and
+    // some were answered, on a slow machine too.
     let (mut ended, mut posted) = (Finals::default(), 0);
     for _ in 0..3 {
         until_connected(&kamailio, 1);
-        for _ in 0..CALLS / 3 {
-            post(&sip, "OPTIONS", "five", "killed", "after", "100", "25000");
+        let before = ended.0.len();
+        for i in 0..CALLS / 3 {
+            let delay = if i % 4 == 0 { "5000" } else { "100" };
+            post(&sip, "OPTIONS", "five", "killed", "after", delay, "25000");
             posted += 1;
             ended.look(&sip, Duration::from_millis(4));
         }
+        while ended.0.len() < before + 10 && ended.look(&sip, PATIENCE) {}
         kill_manager(&kamailio);
     }
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
@@ -552,11 +574,17 @@ fn full_outbox_gives_the_transaction_back() {
         assert!(waiting < 200, "never refused");
         let request = sip.request("OPTIONS").header("X-Case", "five").header("X-Exchange", "full");
         let request = request.header("X-Kind", "plain").header("X-Say", "x").header("X-Timeout", "25000");
-        let posted = request.body("application/json", body.as_str()).post().unwrap();
-        // No answer: suspended.
-        match sip.next_answer(Duration::from_millis(400)).unwrap() {
-            Some(answer) if answer.header("Call-ID") == posted.call_id => break answer,
-            _ => waiting += 1,
+        request.body("application/json", body.as_str()).post().unwrap();
+        // Suspended or answered: the one worker takes one after the other.
+        let mut answer = None;
+        let decided = wait_until(PATIENCE, || {
+            answer = sip.next_answer(Duration::from_millis(5)).unwrap();
+            answer.is_some() || stat(&kamailio, "async_queries") > waiting
+        });
+        assert!(decided, "{}", tail(&kamailio));
+        match answer {
+            Some(answer) => break answer,
+            None => waiting += 1,
         }
     };
     assert_eq!((refused.code, number(&refused, "X-Ret")), (480, -5), "{refused:?}");
@@ -568,7 +596,7 @@ fn full_outbox_gives_the_transaction_back() {
     let began = Instant::now();
     let ended = finals(&sip, waiting as usize, Duration::from_millis(300));
     assert!(ended.values().all(|answers| went_on(&answers[0]).0 == "ERR"), "{ended:?}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     none_is_left(&kamailio);
     still_well(&mut kamailio);
 }
@@ -757,20 +785,18 @@ fn failure_and_event_routes_ask_too() {
          event_route[kazoo:consumer-event] {\n\
              kazoo_async_query(\"elsewhere\", \"q.plain\", '{\"Ask\":\"event\"}', \"EVENT_OK\", \"ERR\");\n",
     );
-    let builder = kamailio("elsewhere").broker(&broker).modparam("amqp_query_timeout_avp", "$avp(kz_timeout)");
+    let builder = builder("elsewhere", &broker).modparam_int("amqp_query_timeout_sec", 20);
     let subscribe =
         "event_route[kazoo:mod-init] { kazoo_subscribe(\"elsewhere-ev\", \"topic\", \"elsewhere-q\", \"#\"); }";
     let mut kamailio = builder.routes(format!("{routes}{subscribe}\n")).start().unwrap();
     until_connected(&kamailio, 1);
-    common::until_queue(&broker, "elsewhere-q");
     let sip = sip(&kamailio);
     let response = query(&sip, "after failure", "elsewhere", "plain", "late", &[]);
     assert_eq!(went_on(&response), ("OK", "late"), "{response:?}\n{}", tail(&kamailio));
     let response = query(&sip, "after failure", "elsewhere", "silent", "late", &[("X-Timeout", "300")]);
     assert_eq!(went_on(&response), ("ERR", ""), "{response:?}\n{}", tail(&kamailio));
 
-    let event = rig::Message::new("elsewhere-ev", "key", r#"{"Event-Category":"a","Event-Name":"b"}"#);
-    broker.client().publish(&[event]).unwrap();
+    publish_routed(&broker, "elsewhere-ev", "key", r#"{"Event-Category":"a","Event-Name":"b"}"#);
     until_logged(&kamailio, "EVENT GOT event");
     assert_eq!(peer.count().questions, 3);
     none_is_left(&kamailio);
@@ -784,20 +810,27 @@ fn outcomes_of_two_managers_resume_once() {
     let _peer = peer(&broker, "twomgr");
     let mut kamailio = start("twomgr", &broker, |builder| builder.modparam_int("amqp_consumer_processes", 1));
     let sip = sip(&kamailio);
-    let mut ended = Finals::default();
-    for i in 0..CALLS {
-        post(&sip, "OPTIONS", "slow callback", "twomgr", "plain", &i.to_string(), "25000");
-        ended.look(&sip, Duration::from_millis(1));
-    }
     // The outcomes lie in the ring of a consumer that takes 20 ms for each. The next manager sees transactions that still
-    // wait and hands out a second outcome for each.
-    until_stat(&kamailio, "async_resumed", 5);
-    kill_manager(&kamailio);
-    for answers in ended.complete(&sip, CALLS, Duration::from_millis(500)).values() {
-        assert_eq!(answers.len(), 1, "{answers:?}");
+    // wait and hands out a second outcome for each; it may come too late on a busy machine, hence several rounds.
+    for round in 1.. {
+        until_connected(&kamailio, 1);
+        let resumed = stat(&kamailio, "async_resumed");
+        let mut ended = Finals::default();
+        for i in 0..CALLS {
+            post(&sip, "OPTIONS", "slow callback", "twomgr", "plain", &i.to_string(), "25000");
+            ended.look(&sip, Duration::from_millis(1));
+        }
+        until_stat(&kamailio, "async_resumed", resumed + 5);
+        kill_manager(&kamailio);
+        for answers in ended.complete(&sip, CALLS, Duration::from_millis(500)).values() {
+            assert_eq!(answers.len(), 1, "{answers:?}");
+        }
+        none_is_left(&kamailio);
+        assert_eq!((stat(&kamailio, "async_resumed"), stat(&kamailio, "async_gone")), (resumed + CALLS as u64, 0));
+        if wait_until(Duration::from_secs(2), || stat(&kamailio, "late") > 0) {
+            break;
+        }
+        assert!(round < 4, "no second outcome: {:?}", stats(&kamailio));
     }
-    none_is_left(&kamailio);
-    assert!(wait_until(PATIENCE, || stat(&kamailio, "late") > 0), "no second outcome: {:?}", stats(&kamailio));
-    assert_eq!((stat(&kamailio, "async_resumed"), stat(&kamailio, "async_gone")), (CALLS as u64, 0));
     still_well(&mut kamailio);
 }

@@ -644,8 +644,9 @@ fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_ma
             waits.push(Duration::from_micros(number(&answer, "X-Longest").cast_unsigned()));
         }
     }
-    let (longest, all) = (waits.iter().max().unwrap(), waits.iter().sum::<Duration>());
-    println!("{} of {REQUESTS} refused; waited {all:?} in all, {longest:?} at most", waits.len());
+    waits.sort();
+    let (longest, median, all) = (waits[waits.len() - 1], waits[waits.len() / 2], waits.iter().sum::<Duration>());
+    println!("{} of {REQUESTS} refused; waited {all:?} in all, {longest:?} at most, {median:?} usually", waits.len());
     assert!(waits.len() > REQUESTS / 3, "{} refused", waits.len());
     let rings = kamailio.rpc(&["kazoo.rings"]).unwrap();
     let full = rings.split('}').filter(|ring| ring.contains("ring: command") && ring.contains("size: 16384"));
@@ -655,7 +656,8 @@ fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_ma
     };
     let levels: Vec<_> = full.map(|ring| (level(ring, "used: "), level(ring, "peak: "))).collect();
     assert!(levels.iter().any(|(used, peak)| *used > 15_000 && peak >= used), "{rings}");
-    assert!(*longest < Duration::from_millis(500) && all < Duration::from_secs(2), "{longest:?}, {all:?}");
+    // A second each as a loop waits would be minutes. A busy machine may keep a worker from running now and then.
+    assert!(median < Duration::from_millis(50) && all < Duration::from_secs(10), "{median:?}, {longest:?}, {all:?}");
 
     kamailio.signal(manager, Signal::SIGCONT).unwrap();
     until_stat(&kamailio, "confirmed", accepted.cast_unsigned());
@@ -669,8 +671,8 @@ fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_ma
 
 #[test]
 fn a_loop_against_a_frozen_broker_ends_with_the_code_for_full() {
-    /// Far from the default, so that it is this wait that is seen.
-    const WAIT_MS: i64 = 300;
+    /// Far from the default of 500, so that it is this wait that is seen on a busy machine too.
+    const WAIT_MS: i64 = 60;
     let mut broker = Broker::start().unwrap();
     let queue = Queue::new("loop").bind(&Exchange::topic("loop"), "#");
     let sink = Sink::keyed(broker.client(), queue, "Number").unwrap();
@@ -684,8 +686,7 @@ fn a_loop_against_a_frozen_broker_ends_with_the_code_for_full() {
     println!("{accepted} accepted, then {code}; the longest call {longest} us, all of it {:?}", answer.took);
     assert_eq!(code, -5, "{}", tail(&kamailio));
     assert!((1..100_000).contains(&accepted), "{accepted}");
-    // The tolerance is for a busy machine that lets the worker sleep longer than it asked for.
-    assert!(longest < (WAIT_MS + 150) * 1000, "one call took {longest} us");
+    assert!((WAIT_MS * 1_000..480_000).contains(&longest), "one call took {longest} us");
     assert!(!complaints(&kamailio).is_empty(), "a full outbox is logged");
 
     // Confirms stand still: from now on a refusal does not wait at all.

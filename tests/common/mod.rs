@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,12 +77,31 @@ pub fn until_stat(kamailio: &Kamailio, name: &str, value: u64) {
     assert!(reached, "{name} did not reach {value}: {:?}\n{}", stats(kamailio), tail(kamailio));
 }
 
+/// A wait that must end at its time, told by `attempt` in milliseconds: never before `allowed` begins, and before it
+/// ends at least once in three attempts. A busy machine delays now and then, a wrong wait is wrong each time.
+pub fn assert_takes(allowed: Range<u128>, what: &str, mut attempt: impl FnMut() -> u128) {
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|took| *took >= allowed.end) {
+        assert!(seen.len() < 3, "{what}: {seen:?} ms, expected {allowed:?}");
+        seen.push(attempt());
+        assert!(seen.last() >= Some(&allowed.start), "{what}: {seen:?} ms, expected {allowed:?}");
+    }
+}
+
 /// Waits until the log holds `part`.
 pub fn until_logged(kamailio: &Kamailio, part: &str) {
     assert!(kamailio.wait_for_log(part, PATIENCE), "not logged: {part}\n{}", tail(kamailio));
 }
 
-/// Waits until the broker has the queue, which the module declares when it is connected.
+/// Waits until the module has begun to consume the queue for the `times`th time: it is bound by then.
+pub fn until_consumed(kamailio: &Kamailio, queue: &str, times: usize) {
+    let line = format!("consuming queue \"{queue}\"");
+    let consumed = wait_until(PATIENCE, || kamailio.log_lines(&line).len() >= times);
+    assert!(consumed, "queue {queue} is not consumed\n{}", tail(kamailio));
+}
+
+/// Waits until the broker has the queue, which the module declares when it is connected. It is not yet bound then: what
+/// is published to an exchange has to go through [`publish_routed`] or a [`Flood`].
 pub fn until_queue(broker: &Broker, queue: &str) {
     assert!(wait_until(PATIENCE, || broker.count(queue).is_ok()), "queue {queue} was not declared");
 }
