@@ -182,7 +182,8 @@ fn every_documented_parameter_has_its_effect() {
     // 1.2 s by default; 12 in the variable are milliseconds, as deployed scripts mean it.
     assert_eq!(number(&ask(&client, "default", &[], ""), "X-Ret"), 1, "{}", tail(&kamailio));
     let short = ask(&client, "SOME_ROUTE", &[], "");
-    assert!(number(&short, "X-Ret") < 0 && short.took < Duration::from_millis(300), "{short:?}");
+    // Before the answer, which comes after 300 ms; seconds would be twelve of them.
+    assert!(number(&short, "X-Ret") < 0 && short.took < Duration::from_secs(1), "{short:?}");
     assert_eq!(peer.count().questions, 3, "the publish went there too");
 
     let event = json!({"My-JSON-Field-Name": "First", "My-JSON-SubField-Name": "Second"});
@@ -286,15 +287,16 @@ fn example_of_kazoo_subscribe_receives_what_is_routed_there() {
 fn example_of_json_subscription_acknowledges_when_the_route_has_ended() {
     let broker = broker();
     broker.client().delete_exchange("dialoginfo").unwrap();
-    let mut kamailio = start(deployed("subscribe_json", &broker.url()).define("PAUSE", "\"2000000\""));
+    let mut kamailio = start(deployed("subscribe_json", &broker.url()).define("HELD", "1"));
     let queue = format!("BLF-QUEUE-{}", hostname("subscribe_json"));
     until_queue(&broker, &queue);
-    let unacknowledged = || listed(&broker, "list_queues", &queue, &["messages_unacknowledged"]).remove(0);
+    let unacknowledged = || broker.held(&queue).unwrap().1;
     publish_routed(&broker, "dialoginfo", &format!("BLF-{}", hostname("subscribe_json")), &json!({"State": "early"}));
-    assert!(wait_until(PATIENCE, || unacknowledged() == "1"), "{}", tail(&kamailio));
+    assert!(wait_until(PATIENCE, || unacknowledged() == 1), "{}", tail(&kamailio));
     assert_eq!(logged(&kamailio, "Received json payload").len(), 0, "acknowledged only after the route");
+    kamailio.rpc(&["pv.shvSet", "released", "int", "1"]).unwrap();
     until_logged(&kamailio, "Received json payload : { \"State\": \"early\"");
-    assert!(wait_until(PATIENCE, || unacknowledged() == "0"), "{}", tail(&kamailio));
+    assert!(wait_until(PATIENCE, || unacknowledged() == 0), "{}", tail(&kamailio));
     assert_eq!(listed(&broker, "list_exchanges", "dialoginfo", &["type", "durable"]), ["direct", "true"]);
     assert_eq!(listed(&broker, "list_queues", &queue, &["durable", "auto_delete"]), ["true", "false"]);
     still_well(&mut kamailio);
@@ -326,7 +328,8 @@ fn directory(broker: &Broker) -> Peer {
 
 /// One REGISTER with credentials, through the scenario of that name; fails when it goes another way.
 fn register(kamailio: &Kamailio, scenario: Sipp, user: &str, password: &str) {
-    let run = scenario.calls(1).user(user, password).start(kamailio.sip_port()).unwrap();
+    // Once: a request that is repeated would ask the bus once more.
+    let run = scenario.calls(1).user(user, password).without_repeats().start(kamailio.sip_port()).unwrap();
     succeeded(run, kamailio);
 }
 
@@ -427,9 +430,13 @@ fn slides_advertise_this_node_every_five_seconds() {
         (Instant::now(), found.unwrap_or_else(|| panic!("no advertisement\n{}", tail(&kamailio))))
     };
     let (first_at, first) = next();
-    let (second_at, _) = next();
-    let interval = second_at - first_at;
-    assert!(Duration::from_millis(4_500) < interval && interval < Duration::from_millis(6_500), "{interval:?}");
+    // One that is seen late makes the next interval short.
+    let (mut last, mut intervals) = (first_at, Vec::new());
+    while !intervals.last().is_some_and(|interval: &Duration| (4_500..6_500).contains(&interval.as_millis())) {
+        assert!(intervals.len() < 3, "{intervals:?}");
+        let (now, _) = next();
+        intervals.push(now - std::mem::replace(&mut last, now));
+    }
 
     let body = first.json();
     assert_eq!((first.exchange.as_str(), first.routing_key.as_str()), ("nodes", ""));

@@ -10,10 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{
-    ask, broker, exactly, kamailio, number, sink, sip, stat, still_well, tail, until_connected, until_logged,
-    until_queue, until_stat,
+    ask, broker, exactly, kamailio, number, publish_routed, sink, sip, stat, still_well, tail, until_connected,
+    until_logged, until_stat,
 };
-use rig::{Exchange, Kamailio, Message, Peer, Queue, Reply, Response, SipClient};
+use rig::{Exchange, Kamailio, Peer, Queue, Reply, Response, SipClient};
 use serde_json::json;
 
 const LUA: &str = r#"
@@ -200,9 +200,8 @@ fn every_function_works(engine: &str, module: &str, file: &Path) {
     // Events: the callback was called at the start and subscribed, and is called for each message.
     until_logged(&kamailio, "SUBSCRIBED 1 1 -2");
     for (queue, key) in [("json", "a"), ("four", "b")] {
-        until_queue(&broker, &format!("{engine}-{queue}"));
         let body = format!("{{\"Say\":\"to {queue}\",\"Event-Category\":\"any\"}}");
-        broker.client().publish(&[Message::new(engine, key, body)]).unwrap();
+        publish_routed(&broker, engine, key, &body);
         until_logged(&kamailio, &format!("EVENT kazoo:consumer-event to {queue} {key}"));
     }
     until_stat(&kamailio, "handled", 2);

@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::{PATIENCE, broker, kamailio, number, sip, still_well, tail, until_logged, until_queue};
+use common::{PATIENCE, broker, kamailio, number, publish_routed, sip, still_well, tail, until_logged, until_queue};
 use rig::{Broker, Builder, Database, Engine, Kamailio, Message, Response, SipClient, wait_until};
 
 /// A SIP worker writes what the body of a request says; a consumer what a message says.
@@ -584,8 +584,11 @@ fn rows_are_those_of_the_c_module() {
     until_queue(&broker, "theirs");
     let payloads = plain_payloads();
     let addressed = |payload: &String| payload.replacen('{', r#"{"Event-Category":"pua","#, 1);
-    let messages: Vec<_> = payloads.iter().map(|payload| Message::new("both", "k", addressed(payload))).collect();
-    broker.client().publish(&messages).unwrap();
+    // Straight into each queue: a queue that is there may not be bound yet.
+    for queue in ["ours", "theirs"] {
+        let messages: Vec<_> = payloads.iter().map(|payload| Message::new("", queue, addressed(payload))).collect();
+        broker.client().publish(&messages).unwrap();
+    }
     for kamailio in [&ours, &theirs] {
         let all = wait_until(PATIENCE, || kamailio.log_lines("consumed").len() == payloads.len());
         let count = kamailio.log_lines("consumed").len();
@@ -705,7 +708,7 @@ fn a_phone_is_told_what_a_message_on_the_bus_says() {
             "From-User":"1001","From-Realm":"r.test","To":"sip:1002@r.test","To-User":"<b>&","Call-ID":"call-1",
             "Expires":600,{members}}}"#
         );
-        broker.client().publish(&[Message::new("phone", "k", payload)]).unwrap();
+        publish_routed(&broker, "phone", "k", &payload);
     };
     publish("dialog", r#""State":"confirmed","Direction":"initiator""#);
     let body = phone.until_notified("dialog", "confirmed");
