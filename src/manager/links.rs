@@ -304,6 +304,11 @@ impl Links {
         self.up().filter(|(_, o)| o.ready).find(|(i, _)| self.setup.config.brokers[*i].zone == 0).map(|(i, _)| i)
     }
 
+    /// Bytes of the messages that brokers have and have not confirmed.
+    pub fn unconfirmed_bytes(&self) -> usize {
+        self.up().filter_map(|(_, o)| o.publish.as_ref()).map(|p| p.in_flight.bytes()).sum()
+    }
+
     /// `host:port/vhost`, for the log.
     pub fn name(&self, index: usize) -> String {
         self.setup.config.brokers[index].url.to_string()

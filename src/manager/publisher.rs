@@ -33,10 +33,13 @@ const NACK_PAUSE_NS: u64 = 100_000_000;
 /// Negative confirms after which a message is given up: after six pauses, 6.3 s in all.
 const MAX_NACKS: u8 = 7;
 
-/// Bytes of unconfirmed messages at which a channel takes no more, beside `amqp_confirm_window`. What the socket does not
+/// Bytes of unconfirmed messages at which no channel takes more, beside `amqp_confirm_window`. What the socket does not
 /// take at once, the client library keeps on this process's heap, and nobody knows how much of it that is. The last message
 /// may go beyond, so that a large one is neither stuck nor overtaken for ever by small ones.
 const WINDOW_BYTES: usize = 8 << 20;
+
+/// Bytes of them that a channel may have whatever the others have, so that brokers which stand still do not stop it.
+const SMALLEST_WINDOW_BYTES: usize = 1 << 20;
 
 /// How long a refused exchange stays in quarantine.
 const QUARANTINE_NS: u64 = 1_000_000_000;
@@ -360,9 +363,14 @@ impl Publisher {
         let (Some(exchange), Some(routing_key)) = (text(command.exchange), text(command.routing_key)) else {
             return Decision::Refuse(Reason::not_utf8());
         };
-        let publish = links.at(broker).and_then(|o| o.publish.as_ref());
-        let room = publish.is_some_and(|p| p.in_flight.len() < self.window() && p.in_flight.bytes() < WINDOW_BYTES);
-        if room { Decision::Send { broker, exchange, routing_key } } else { Decision::Wait }
+        if self.has_room(links, broker) { Decision::Send { broker, exchange, routing_key } } else { Decision::Wait }
+    }
+
+    /// Whether a broker may have one more message that it has not confirmed.
+    fn has_room(&self, links: &mut Links, broker: usize) -> bool {
+        let Some(publish) = links.at(broker).and_then(|o| o.publish.as_ref()) else { return false };
+        let (messages, bytes) = (publish.in_flight.len(), publish.in_flight.bytes());
+        messages < self.window() && (bytes < SMALLEST_WINDOW_BYTES || links.unconfirmed_bytes() < WINDOW_BYTES)
     }
 
     /// Hands one record to its broker, which is up.
