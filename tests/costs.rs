@@ -382,6 +382,53 @@ fn large_events_do_not_fill_the_manager() {
     broker.ctl(&["delete_queue", "costs-large"]).unwrap();
 }
 
+/// The queue of subscription `number` of many.
+fn many_queue(number: usize) -> String {
+    format!("costs-many-{number}")
+}
+
+#[test]
+fn backlogs_of_many_subscriptions_do_not_fill_the_manager() {
+    const SUBSCRIPTIONS: usize = 200;
+    const EACH: usize = 60;
+    let subscribe = |number| {
+        let queue = many_queue(number);
+        format!(
+            "kazoo_subscribe(\"{{'exchange':'','queue':'{queue}','auto_delete':1,'no_ack':0,\
+             'wait_for_consumer_ack':1}}\");\n"
+        )
+    };
+    let subscriptions: String = (0..SUBSCRIPTIONS).map(subscribe).collect();
+    let routes = format!(
+        "request_route {{ exit; }}\n\
+         event_route[kazoo:mod-init] {{ {subscriptions} }}\n\
+         event_route[kazoo:consumer-event] {{ usleep(\"50\"); }}\n\
+         event_route[kazoo:consumer-event-connection-open] {{ xlog(\"L_DBG\", \"open\\n\"); }}"
+    );
+    let broker = broker();
+    for number in 0..SUBSCRIPTIONS {
+        broker.declare_queue(&Queue::new(&many_queue(number)).auto_delete()).unwrap();
+    }
+    let body = format!("{{\"Fill\":\"{}\"}}", "x".repeat(500));
+    for _ in 0..EACH {
+        let messages: Vec<_> = (0..SUBSCRIPTIONS).map(|n| Message::new("", &many_queue(n), body.clone())).collect();
+        broker.client().publish(&messages).unwrap();
+    }
+    // They wait there when it starts.
+    let mut kamailio = kamailio("many").broker(&broker).routes(&routes).start().unwrap();
+    until_connected(&kamailio, 1);
+    let all = (SUBSCRIPTIONS * EACH) as u64;
+    let mut peak = 0;
+    let handled = wait_until(LONG, || {
+        peak = peak.max(own_kib(&kamailio));
+        stat(&kamailio, "handled") >= all
+    });
+    assert!(handled, "{:?}", stats(&kamailio));
+    println!("manager's own KiB with a backlog of each of {SUBSCRIPTIONS} subscriptions: {peak} at most");
+    assert!(peak <= 16 * 1_024, "{peak}");
+    still_well(&mut kamailio);
+}
+
 /// Publishes `X-Count` messages of `X-Size` bytes, ten times a power of two: a text so long can only be built, by doubling.
 const LARGE: &str = r##"
 request_route {

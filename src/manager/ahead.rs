@@ -1,17 +1,24 @@
 //! How many messages of a subscription the broker hands out ahead of their acknowledgement: `amqp_prefetch`, fewer if they are large.
 //!
 //! The prefetch of AMQP counts messages, memory counts bytes. So a subscription begins with [`FIRST`] messages, and their
-//! size says how many more may come: as many as fit into its part of [`BUDGET`]. When the mean size changes a lot, so does
+//! size says how many more may come: as many as fit into its [`part`] of the memory. When the mean size changes a lot, so does
 //! the number. Before the first large one comes nobody knows of it: where sizes jump, up to `amqp_prefetch` of the new ones
 //! may be on their way already.
 //!
 //! The broker takes a new number for a new consumer only, so `amqp::Intake` makes one.
 
 /// Bytes of messages that all subscriptions together may have in the manager.
-const BUDGET: usize = 4 << 20;
+const MESSAGES: usize = 4 << 20;
+
+/// Bytes of their messages and of the client library's queues for them. From 160 subscriptions on it is this that leaves less for
+/// messages.
+const ALL: usize = 13 << 20;
+
+/// What the queues of a busy subscription take, measured.
+const QUEUES: usize = 56 << 10;
 
 /// Part of a subscription, however many there are.
-const SMALLEST_PART: usize = 32 << 10;
+const SMALLEST_PART: usize = 8 << 10;
 
 /// What a message takes beside its body, measured: its names, its places in queues, what the allocator adds.
 const PER_MESSAGE: usize = 512;
@@ -66,8 +73,7 @@ impl Ahead {
         if self.limit < FEW {
             return None;
         }
-        let part = (BUDGET / subscriptions.max(1)).max(SMALLEST_PART);
-        let fits = u16::try_from(part / self.mean.max(1)).unwrap_or(u16::MAX).clamp(1, self.limit);
+        let fits = u16::try_from(part(subscriptions) / self.mean.max(1)).unwrap_or(u16::MAX).clamp(1, self.limit);
         // The consumer before this one may still have all of its own.
         let more = fits.min(self.limit - self.now);
         // Large ones are soon forgotten, but not at once.
@@ -84,6 +90,12 @@ impl Ahead {
         self.seen = 0;
         Some(next)
     }
+}
+
+/// Bytes of messages that one of so many subscriptions may have in the manager.
+fn part(subscriptions: usize) -> usize {
+    let left = ALL.saturating_sub(subscriptions.saturating_mul(QUEUES));
+    (left.min(MESSAGES) / subscriptions.max(1)).max(SMALLEST_PART)
 }
 
 #[cfg(test)]
@@ -104,12 +116,13 @@ mod tests {
         for (size, subscriptions, expected) in [
             (500, 1, 496),
             (500, 16, 259),
-            (500, 200, 32),
+            (500, 100, 41),
+            (500, 200, 10),
             (0, 1, 496),
             (100_000, 1, 41),
             (100_000, 10, 4),
             (16 << 20, 1, 1),
-            (1_000, 1_000, 21),
+            (1_000, 1_000, FIRST),
         ] {
             let count = settled(&mut Ahead::new(500), size, subscriptions);
             assert_eq!(count, expected, "{size} bytes, {subscriptions} subscriptions");

@@ -38,7 +38,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::ahead::Ahead;
-use super::inbox::{Confirm, Event, Inbox, Incoming, Returned};
+use super::inbox::{Confirm, Event, Inbox, Incoming, Returned, Share};
 use super::tls::{ClientTls, hint};
 use super::tracker::Settle;
 use crate::bus::clock::unix_seconds;
@@ -254,9 +254,9 @@ impl Channel {
     pub async fn consume(&self, queue: &str, source: Source, inbox: &Inbox) -> Result<(), String> {
         let ahead = match source {
             Source::Replies { prefetch } => Ahead::fixed(prefetch),
-            Source::Subscription { prefetch } => Ahead::new(prefetch),
+            Source::Subscription { prefetch, .. } => Ahead::new(prefetch),
         };
-        let messages = begin(&self.inner, (queue, source), 0, ahead.count()).await.map_err(|e| self.reason(&e))?;
+        let messages = begin(&self.inner, (queue, &source), 0, ahead.count()).await.map_err(|e| self.reason(&e))?;
         self.prefetch.store(ahead.count(), Ordering::Relaxed);
         let intake = Intake {
             epoch: self.epoch,
@@ -325,19 +325,19 @@ pub struct Declared {
 }
 
 /// Which queue a consumer serves, and how many messages the broker may hand out ahead of their acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Source {
     /// The reply queue.
     Replies { prefetch: u16 },
-    /// A subscription; fewer if they are large.
-    Subscription { prefetch: u16 },
+    /// A subscription; fewer if they are large or if there are many shares.
+    Subscription { prefetch: u16, share: Share },
 }
 
 /// Makes consumer number `consumer` of its channel, to which the broker hands out `prefetch` messages ahead. Returns where
 /// they come.
 async fn begin(
     channel: &amqprs::channel::Channel,
-    (queue, source): (&str, Source),
+    (queue, source): (&str, &Source),
     consumer: u32,
     prefetch: u16,
 ) -> Result<UnboundedReceiver<ConsumerMessage>, amqprs::error::Error> {
@@ -405,7 +405,7 @@ fn redeliveries(properties: &BasicProperties) -> u64 {
     }
 }
 
-/// Most messages that go into the inbox at once. Each subscription keeps room for as many, 0.5 KB each.
+/// Most messages that go into the inbox at once.
 const INTAKE: usize = 16;
 
 /// Puts the messages of one queue into the inbox, and says when there can be no more of them. The library would run a
@@ -431,33 +431,35 @@ impl Intake {
     async fn run(mut self, mut messages: UnboundedReceiver<ConsumerMessage>) {
         match self.source {
             Source::Replies { .. } => {
-                let mut batch = Vec::with_capacity(INTAKE);
-                while messages.recv_many(&mut batch, INTAKE).await > 0 {
-                    self.inbox.replies(self.incoming(&mut batch));
+                while let Some(first) = messages.recv().await {
+                    self.inbox.replies(self.incoming(with_more(first, &mut messages)));
                 }
             }
             Source::Subscription { .. } => {
-                self.inbox.source_began();
                 self.take_deliveries(messages).await;
-                self.inbox.source_ended();
                 self.inbox.event(Event::Drained { epoch: self.epoch });
             }
         }
     }
 
     async fn take_deliveries(&mut self, mut messages: UnboundedReceiver<ConsumerMessage>) {
-        let mut batch = Vec::with_capacity(INTAKE);
-        while messages.recv_many(&mut batch, INTAKE).await > 0 {
-            let bytes = batch.iter().filter_map(|message| message.content.as_ref()).map(Vec::len).sum();
-            self.ahead.saw(batch.len(), bytes);
-            self.inbox.deliveries(self.incoming(&mut batch));
-            let Some(prefetch) = self.ahead.change(self.inbox.sources()) else { continue };
+        while let Some(first) = messages.recv().await {
+            let (mut count, mut bytes) = (0, 0);
+            self.inbox.deliveries(self.incoming(with_more(first, &mut messages)).inspect(|message| {
+                count += 1;
+                bytes += message.body.len();
+            }));
+            self.ahead.saw(count, bytes);
+            let Some(prefetch) = self.ahead.change(self.shares()) else { continue };
             let Some(mut next) = self.consume_anew(prefetch).await else { continue };
             // What came meanwhile came to either of them, and tags are counted per channel.
-            while messages.recv_many(&mut batch, INTAKE).await > 0 {}
-            batch.extend(std::iter::from_fn(|| next.try_recv().ok()));
-            batch.sort_by_key(|message| message.deliver.as_ref().map(amqprs::Deliver::delivery_tag));
-            self.inbox.deliveries(self.incoming(&mut batch));
+            let mut meanwhile = Vec::new();
+            while let Some(first) = messages.recv().await {
+                meanwhile.extend(self.incoming(with_more(first, &mut messages)));
+            }
+            meanwhile.extend(self.incoming(std::iter::from_fn(|| next.try_recv().ok())));
+            meanwhile.sort_by_key(|message| message.tag);
+            self.inbox.deliveries(meanwhile);
             if self.cancelled.load(Ordering::Relaxed) {
                 // The library may not know that this is true of the new one too.
                 return;
@@ -471,7 +473,7 @@ impl Intake {
     async fn consume_anew(&mut self, prefetch: u16) -> Option<UnboundedReceiver<ConsumerMessage>> {
         let channel = self.channel.upgrade()?;
         let old = self.consumer;
-        let next = begin(&channel, (&self.queue, self.source), old + 1, prefetch).await.ok()?;
+        let next = begin(&channel, (&self.queue, &self.source), old + 1, prefetch).await.ok()?;
         self.consumer = old + 1;
         self.prefetch.store(prefetch, Ordering::Relaxed);
         // Only the end of the channel is in the way, and that ends both of them.
@@ -479,10 +481,24 @@ impl Intake {
         Some(next)
     }
 
-    fn incoming(&self, batch: &mut Vec<ConsumerMessage>) -> impl Iterator<Item = Incoming> {
-        let (epoch, received_unix) = (self.epoch, unix_seconds());
-        batch.drain(..).filter_map(move |message| incoming(epoch, message, received_unix))
+    /// Among how many the memory for messages that come ahead is divided.
+    fn shares(&self) -> usize {
+        if let Source::Subscription { share, .. } = &self.source { share.of() } else { 1 }
     }
+
+    fn incoming<M: Iterator<Item = ConsumerMessage>>(&self, messages: M) -> impl Iterator<Item = Incoming> + use<M> {
+        let (epoch, received_unix) = (self.epoch, unix_seconds());
+        messages.filter_map(move |message| incoming(epoch, message, received_unix))
+    }
+}
+
+/// A message of a consumer and those that came with it, [`INTAKE`] at most. No room is kept for them: each subscription would
+/// have it, 8 KB.
+fn with_more(
+    first: ConsumerMessage,
+    messages: &mut UnboundedReceiver<ConsumerMessage>,
+) -> impl Iterator<Item = ConsumerMessage> {
+    std::iter::once(first).chain(std::iter::from_fn(|| messages.try_recv().ok())).take(INTAKE)
 }
 
 /// A message of the channel with `epoch`. The library promises that it has all its parts.

@@ -95,7 +95,7 @@ struct State {
     replies: VecDeque<Incoming>,
     events: VecDeque<Event>,
     /// Subscriptions whose messages may come.
-    sources: usize,
+    shares: usize,
     /// Something was put in since the loop looked last.
     news: bool,
     /// The loop, when it waits for news.
@@ -119,20 +119,10 @@ impl Inbox {
         self.put(|state| state.deliveries.extend(messages));
     }
 
-    /// Messages of one more subscription may come, until [`source_ended`](Self::source_ended).
-    pub fn source_began(&self) {
-        self.state().sources += 1;
-    }
-
-    /// No more messages of a subscription come.
-    pub fn source_ended(&self) {
-        let mut state = self.state();
-        state.sources = state.sources.saturating_sub(1);
-    }
-
-    /// From how many subscriptions messages may come.
-    pub fn sources(&self) -> usize {
-        self.state().sources
+    /// Messages of one more subscription may come, as long as this is kept.
+    pub fn share(&self) -> Share {
+        self.state().shares += 1;
+        Share { inbox: self.clone() }
     }
 
     /// Messages of a reply queue came.
@@ -215,6 +205,25 @@ impl Inbox {
     fn state(&self) -> MutexGuard<'_, State> {
         // A callback that panicked while holding the lock left at worst one message out.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one subscription has of the memory for messages that came ahead.
+#[derive(Debug)]
+pub struct Share {
+    inbox: Inbox,
+}
+
+impl Share {
+    /// How many subscriptions have one.
+    pub fn of(&self) -> usize {
+        self.inbox.state().shares
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.inbox.state().shares -= 1;
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::amqp::{Channel, Connection, Source};
-use super::inbox::{Event, Inbox};
+use super::inbox::{Event, Inbox, Share};
 use super::outbox::{InFlight, RecordId};
 use super::taken::Taken;
 use super::tls::ClientTls;
@@ -241,9 +241,11 @@ impl Setup {
         subscription: Arc<Subscription>,
     ) {
         let setup = self.clone();
+        // From now on: those that are declared first shall not take what the others need.
+        let share = self.inbox.share();
         tokio::spawn(async move {
             let result = match setup.try_types(broker, &subscription).await {
-                Ok(()) => bounded(SETUP_TIMEOUT, setup.declare(&connection, &subscription)).await,
+                Ok(()) => bounded(SETUP_TIMEOUT, setup.declare(&connection, &subscription, share)).await,
                 Err(why) => Err(SetupError { why, interrupted: false }),
             };
             setup.inbox.event(Event::Subscribed { session, index, result: result.map(Box::new) });
@@ -278,11 +280,11 @@ impl Setup {
         Ok(())
     }
 
-    async fn declare(&self, connection: &Connection, s: &Subscription) -> Result<Subscribed, String> {
+    async fn declare(&self, connection: &Connection, s: &Subscription, share: Share) -> Result<Subscribed, String> {
         let channel = connection.channel(self.shared.next_epoch(), &self.inbox).await?;
         if s.exchange.name.is_empty() {
             // The default exchange can be neither declared nor bound: every queue is bound to it by its name.
-            return self.consume(channel, s).await;
+            return self.consume(channel, s, share).await;
         }
         channel.declare_exchange(&s.exchange).await?;
         for binding in &s.exchange_bindings {
@@ -291,18 +293,18 @@ impl Setup {
                 channel.bind_exchange(&s.exchange.name, &binding.source.name, key).await?;
             }
         }
-        self.consume(channel, s).await
+        self.consume(channel, s, share).await
     }
 
     /// Declares the queue, binds it unless it is for the default exchange, and consumes it.
-    async fn consume(&self, channel: Channel, s: &Subscription) -> Result<Subscribed, String> {
+    async fn consume(&self, channel: Channel, s: &Subscription, share: Share) -> Result<Subscribed, String> {
         let queue = channel.declare_queue(&s.queue).await?;
         if !s.exchange.name.is_empty() {
             for key in &s.routing {
                 channel.bind_queue(&queue.name, &s.exchange.name, key).await?;
             }
         }
-        let source = Source::Subscription { prefetch: self.config.prefetch };
+        let source = Source::Subscription { prefetch: self.config.prefetch, share };
         channel.consume(&queue.name, source, &self.inbox).await?;
         Ok(Subscribed { channel, queue: queue.name, backlog: queue.messages })
     }
