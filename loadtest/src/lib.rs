@@ -51,7 +51,7 @@ pub use error::{Error, Result};
 pub use kamailio::{Builder, Check, Kamailio, Process, Stopped, kamailio_options};
 pub use nix::sys::signal::Signal;
 pub use phone::{Call, Phone};
-pub use process::{Memory, cpu, voluntary_switches, wait_until};
+pub use process::{Memory, cpu, voluntary_switches, voluntary_switches_of_thread, wait_until};
 pub use sip::{Posted, Request, Response, SipClient};
 pub use sipp::{AnswerTime, Percentiles, Sipp, SippReport, SippRun};
 #[cfg(target_arch = "x86_64")]

@@ -210,12 +210,18 @@ pub fn cpu(pid: i32) -> Option<Duration> {
 /// How often the process's threads went to sleep so far, which is how often they woke up; `None` when it is gone.
 pub fn voluntary_switches(pid: i32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let switches = |status: String| {
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-        line.trim().parse::<u64>().ok()
-    };
-    let statuses = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
-    Some(statuses.filter_map(switches).sum())
+    Some(threads.flatten().filter_map(|thread| switches_of(&thread.path())).sum())
+}
+
+/// The same of one thread of this process.
+pub fn voluntary_switches_of_thread(thread: Pid) -> Option<u64> {
+    switches_of(&PathBuf::from(format!("/proc/self/task/{thread}")))
+}
+
+fn switches_of(thread: &Path) -> Option<u64> {
+    let status = fs::read_to_string(thread.join("status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
 }
 
 /// Threads of the process; 0 when it is gone.

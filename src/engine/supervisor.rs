@@ -5,9 +5,9 @@
 //! The rings are made so that a new manager carries on where the dead one stopped.
 //!
 //! **Signs of life.** The manager leaves the time in shared memory with each turn of its loop. One that has nothing to do
-//! makes no turns; so when it was silent for half of `amqp_hang_timeout_ms` it is woken up to make one, and it is killed when
-//! it was silent for all of it and another half after that question. While nothing happens this is the only thing
-//! that wakes either of the two.
+//! makes a turn whenever a heartbeat of a broker wakes it; when it was silent for half of `amqp_hang_timeout_ms`, because
+//! there is no broker or heartbeats are rare, it is woken up to make one, and it is killed when it was silent for all of
+//! it and another half after that question. To look for the sign is all that wakes this process.
 //!
 //! Takes no lock of Kamailio and allocates nothing from its pools.
 

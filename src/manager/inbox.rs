@@ -135,6 +135,11 @@ impl Inbox {
         self.put(|state| state.events.push_back(event));
     }
 
+    /// Has the loop make a turn.
+    pub fn nudge(&self) {
+        self.put(|_| {});
+    }
+
     /// The next confirm.
     pub fn next_confirm(&self) -> Option<Confirm> {
         self.state().confirms.pop_front()

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::inbox::Event;
+use super::inbox::{Event, Inbox};
 use super::log::Log;
 use super::tls::ClientTls;
 use super::turn::{LIBRARY_PANICKED, Manager};
+use crate::bus::clock::now_ns;
 use crate::bus::{ManagerPort, Shared};
 use crate::config::Config;
 
@@ -26,15 +27,24 @@ const STACK: usize = 128 << 20;
 /// In a dense stream the runtime asks the kernel for news after so many runs of tasks, which are two or three turns of the loop.
 const TASKS_PER_LOOK: u32 = 8;
 
+/// When something wakes the manager up, be it only a heartbeat of a broker, a sign of life older than this is renewed. Then
+/// the supervisor need not wake it up for one.
+const SIGN_NS: u64 = 1_000_000_000;
+
 /// Runs until SIGTERM and drains the outbox. The result is for the process's exit code.
 ///
 /// `tls`: what was read for `amqps://` brokers, if there are any.
 pub fn run(config: &'static Config, shared: &'static Shared, tls: Option<ClientTls>, log: Log) -> Result<(), String> {
     log_panics(shared, log);
     let work = move || {
-        let runtime = Builder::new_current_thread().enable_all().event_interval(TASKS_PER_LOOK).build();
-        let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
-        let result = runtime.block_on(serve(config, shared, tls, log));
+        let inbox = Inbox::default();
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(TASKS_PER_LOOK)
+            .on_thread_unpark(sign_of_life(shared, inbox.clone()))
+            .build()
+            .map_err(|e| format!("no runtime: {e}"))?;
+        let result = runtime.block_on(serve(config, shared, tls, log, inbox));
         // Tasks of the client library may wait for a broker that never answers.
         runtime.shutdown_timeout(Duration::ZERO);
         result
@@ -49,11 +59,11 @@ async fn serve(
     shared: &'static Shared,
     tls: Option<ClientTls>,
     log: Log,
+    inbox: Inbox,
 ) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("no signal handler: {e}"))?;
     let port = ManagerPort::attach(shared).map_err(|e| e.to_string())?;
-    let manager = Manager::new(config, port, tls, log)?;
-    let inbox = manager.inbox();
+    let manager = Manager::new(config, port, tls, log, inbox.clone())?;
     tokio::spawn(async move {
         terminate.recv().await;
         inbox.event(Event::Terminated);
@@ -61,6 +71,16 @@ async fn serve(
     // In a task, like the client library's parts: the runtime asks the kernel for news each time before it goes on with what
     // it was called with, and between tasks only now and then.
     tokio::spawn(work(manager, config.drain_timeout, log)).await.map_err(|_| "it panicked".to_owned())
+}
+
+/// For the runtime, each time it wakes up: has the loop make a turn when its last one is long ago. It is the loop that gives
+/// the sign, because a runtime that lives says nothing about it.
+fn sign_of_life(shared: &'static Shared, inbox: Inbox) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        if now_ns().saturating_sub(shared.heartbeat()) > SIGN_NS {
+            inbox.nudge();
+        }
+    }
 }
 
 /// Turn after turn, until the server stops.

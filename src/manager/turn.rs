@@ -99,9 +99,14 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Takes the manager's ends. Inside the runtime.
-    pub fn new(config: &'static Config, port: ManagerPort, tls: Option<ClientTls>, log: Log) -> Result<Self, String> {
-        let inbox = Inbox::default();
+    /// Takes the manager's ends. Inside the runtime. `inbox`: where others report to it.
+    pub fn new(
+        config: &'static Config,
+        port: ManagerPort,
+        tls: Option<ClientTls>,
+        log: Log,
+        inbox: Inbox,
+    ) -> Result<Self, String> {
         let setup = Setup { config, shared: port.shared, tls, inbox: inbox.clone() };
         let was_up = port.row.get(Counter::Connects) > 0;
         let processes = port.processes.len();
@@ -138,11 +143,6 @@ impl Manager {
             inbox,
             setup,
         })
-    }
-
-    /// Where others report to it.
-    pub fn inbox(&self) -> Inbox {
-        self.inbox.clone()
     }
 
     /// One turn: state changes, then rounds of ACK, SEND, CONSUME. Sleeps when nothing is left to do.

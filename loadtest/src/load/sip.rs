@@ -68,7 +68,7 @@ pub struct Tally {
     pub done: u64,
     /// From sending, or from the moment at which it should have been sent, to a good answer, in nanoseconds.
     pub latency: Histogram<u64>,
-    /// The headers `X-Time`: microseconds inside the function under test.
+    /// What is in the headers `X-Time`: microseconds inside the function under test, of one call or of several.
     pub inside: Histogram<u64>,
     /// From the first request to the last answer.
     pub took: Duration,
@@ -245,9 +245,7 @@ impl<'a> Generator<'a> {
             tally.last_good = now;
             tally.in_time += u64::from(now < self.began + self.load.duration);
             tally.latency.saturating_record((now - since).as_nanos() as u64);
-            if let Some(us) = answer.number("X-Time: ") {
-                tally.inside.saturating_record(us);
-            }
+            answer.numbers("X-Time: ").for_each(|us| tally.inside.saturating_record(us));
         }
         true
     }
@@ -276,7 +274,13 @@ impl Answer<'_> {
 
     /// The number at the beginning of the header that is written as `name`.
     fn number(&self, name: &str) -> Option<u64> {
-        let at = memmem::find(self.0, name.as_bytes())? + name.len();
-        number(&self.0[at..])
+        self.numbers(name).next()
+    }
+
+    /// The numbers with which that header begins, a space between them.
+    fn numbers(&self, name: &str) -> impl Iterator<Item = u64> {
+        let at = memmem::find(self.0, name.as_bytes()).map_or(self.0.len(), |at| at + name.len());
+        let line = self.0[at..].split(|byte| *byte == b'\r').next().unwrap_or_default();
+        line.split(|byte| *byte == b' ').map_while(number)
     }
 }

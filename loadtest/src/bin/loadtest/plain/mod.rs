@@ -6,12 +6,16 @@
 mod with_amqprs;
 mod with_lapin;
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use nix::unistd::gettid;
 use rig::load::Numbers;
 use rig::{Client, Result};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 /// Unconfirmed publishes at a time.
 const CONFIRM_WINDOW: u64 = 2000;
@@ -70,6 +74,35 @@ pub fn consume(
         Library::Amqprs => runtime()?.block_on(with_amqprs::consume(port, queue, no_ack, ready, count)),
         Library::Lapin => runtime()?.block_on(with_lapin::consume(port, queue, no_ack, ready, count)),
     }
+}
+
+/// Connects and does nothing for `settle` and `watch`. Returns how often the client woke up during the latter.
+///
+/// Confirms on one channel and a consumer on another, as any client has them that publishes and asks; only for the
+/// library of the module.
+pub fn idle(client: Client, heartbeat_s: u16, settle: Duration, watch: Duration) -> Result<u64> {
+    let (connected, connection) = mpsc::channel();
+    let (leave, left) = oneshot::channel::<()>();
+    // In a thread of its own, with nothing else to wake it.
+    let idling = move || -> Result<()> {
+        runtime()?.block_on(async {
+            let _open = with_amqprs::connect_for_both(client.port(), heartbeat_s).await?;
+            // Nobody waits any more: then it need not stay.
+            let _ = connected.send(gettid());
+            let _ = left.await;
+            Ok(())
+        })
+    };
+    let client = thread::spawn(idling);
+    let woken = connection.recv().ok().and_then(|thread| {
+        thread::sleep(settle);
+        let before = rig::voluntary_switches_of_thread(thread)?;
+        thread::sleep(watch);
+        Some(rig::voluntary_switches_of_thread(thread)? - before)
+    });
+    drop(leave);
+    client.join().unwrap_or_else(|_| Err(rig::Error::new("the idle client panicked")))?;
+    woken.ok_or_else(|| rig::Error::new("the kernel does not count this thread's switches"))
 }
 
 fn runtime() -> Result<Runtime> {

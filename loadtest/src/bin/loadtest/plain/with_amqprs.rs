@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use rig::Result;
 use rig::load::{Confirms, FIRST, Numbers, QUESTIONS_KEY, payload};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::{CONFIRM_WINDOW, PREFETCH, Trips, Work, failed};
@@ -26,6 +27,31 @@ async fn open(port: u16) -> Result<(Connection, Channel)> {
     let connection = Connection::open(&args).await.map_err(|error| failed("connecting")(error.into()))?;
     let channel = connection.open_channel(None).await.map_err(|error| failed("opening a channel")(error.into()))?;
     Ok((connection, channel))
+}
+
+/// A connection with this heartbeat, a channel with confirms and one with a consumer of a queue of its own.
+pub(super) async fn connect_for_both(port: u16, heartbeat_s: u16) -> Result<impl Sized> {
+    let mut args = OpenConnectionArguments::new("127.0.0.1", port, "guest", "guest");
+    let connection = Connection::open(args.heartbeat(heartbeat_s)).await;
+    let connection = connection.map_err(|error| failed("connecting")(error.into()))?;
+    let channel = async || connection.open_channel(None).await;
+    let publishing = channel().await.map_err(|error| failed("opening a channel")(error.into()))?;
+    let confirms = publishing.confirm_select(ConfirmSelectArguments::new(false)).await;
+    confirms.map_err(|error| failed("selecting confirms")(error.into()))?;
+    let consuming = channel().await.map_err(|error| failed("opening a channel")(error.into()))?;
+    let (_, messages) = consume_answers(&consuming).await?;
+    Ok((connection, publishing, consuming, messages))
+}
+
+/// Consumes a new queue of this connection; its name, and what comes.
+async fn consume_answers(channel: &Channel) -> Result<(String, UnboundedReceiver<ConsumerMessage>)> {
+    let declare = QueueDeclareArguments::default().exclusive(true).auto_delete(true).finish();
+    let declared = channel.queue_declare(declare).await.map_err(|error| failed("declaring a queue")(error.into()))?;
+    let queue = declared.map(|(name, _, _)| name).unwrap_or_default();
+    let consume = BasicConsumeArguments::new(&queue, "").manual_ack(false).finish();
+    let consuming = channel.basic_consume_rx(consume).await;
+    let (_, messages) = consuming.map_err(|error| failed("consuming answers")(error.into()))?;
+    Ok((queue, messages))
 }
 
 async fn close(connection: Connection, channel: Channel) {
@@ -97,12 +123,7 @@ async fn wait(more: &Notify) -> Result<()> {
 
 pub(super) async fn round_trips(port: u16, outstanding: u32, duration: Duration) -> Result<Work> {
     let (connection, channel) = open(port).await?;
-    let declare = QueueDeclareArguments::default().exclusive(true).auto_delete(true).finish();
-    let declared = channel.queue_declare(declare).await.map_err(|error| failed("declaring a queue")(error.into()))?;
-    let answers = declared.map(|(name, _, _)| name).unwrap_or_default();
-    let consume = BasicConsumeArguments::new(&answers, "").manual_ack(false).finish();
-    let (_, mut messages) =
-        channel.basic_consume_rx(consume).await.map_err(|error| failed("consuming answers")(error.into()))?;
+    let (answers, mut messages) = consume_answers(&channel).await?;
     let mut trips = Trips::begin()?;
     for _ in 0..outstanding {
         ask(&channel, &answers, trips.ask()).await?;

@@ -1,4 +1,5 @@
-//! Nothing to do: how often each process wakes up, and what that costs.
+//! Nothing to do: how often each process wakes up, and what that costs; beside it a plain client, which wakes up for its
+//! heartbeats and whatever the library has to do for them.
 
 use std::time::Duration;
 
@@ -7,11 +8,16 @@ use rig::Result;
 use super::{Point, Workload, needed};
 use crate::lab::{Lab, Server, by_kind};
 use crate::measure::{Meter, Run};
+use crate::plain;
 use crate::subject::Subject;
 
 /// How long nothing is done before it counts, and while it counts.
 const SETTLE: Duration = Duration::from_secs(3);
-const WATCH: Duration = Duration::from_secs(10);
+const WATCH: Duration = Duration::from_secs(20);
+/// The module's default of `amqp_heartbeats`.
+const HEARTBEAT_S: u16 = 10;
+/// What the plain client's wake-ups are counted as.
+pub const CLIENT: &str = "client";
 
 /// The workload.
 pub struct Idle;
@@ -26,16 +32,22 @@ impl Workload for Idle {
     }
 
     fn subjects(&self, _: &Point) -> Vec<Subject> {
-        vec![Subject::Ours, Subject::CModule, Subject::SipOnly]
+        vec![Subject::Ours, Subject::CModule, Subject::SipOnly, Subject::Amqprs]
     }
 
     fn start(&self, lab: &Lab, subject: Subject, _: &Point) -> Result<Option<Server>> {
+        if subject == Subject::Amqprs {
+            return Ok(None);
+        }
         let server = Server::start(lab, subject, 4, "request_route { exit; }\n", |builder| builder)?;
         std::thread::sleep(SETTLE);
         Ok(Some(server))
     }
 
-    fn measure(&self, lab: &Lab, _: Subject, server: Option<&Server>, _: &Point) -> Result<Run> {
+    fn measure(&self, lab: &Lab, subject: Subject, server: Option<&Server>, _: &Point) -> Result<Run> {
+        if subject == Subject::Amqprs {
+            return plain_client(lab);
+        }
         let server = needed(server)?;
         let (meter, kinds) = (Meter::start(lab, Some(server))?, server.kinds()?);
         let before = by_kind(&kinds, rig::voluntary_switches);
@@ -54,4 +66,12 @@ impl Workload for Idle {
     fn is_repeated(&self) -> bool {
         false
     }
+}
+
+fn plain_client(lab: &Lab) -> Result<Run> {
+    let woken = plain::idle(lab.broker.client(), HEARTBEAT_S, SETTLE, WATCH)?;
+    let mut run = Run::default();
+    run.set_rate(WATCH.as_secs(), WATCH);
+    run.wake_ups = [(CLIENT, woken as f64 / WATCH.as_secs_f64())].into();
+    Ok(run)
 }

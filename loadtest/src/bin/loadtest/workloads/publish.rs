@@ -3,7 +3,7 @@
 use rig::Result;
 use rig::load::{Pace, payload};
 
-use super::{Point, Workload, compare, needed, until_arrived, until_publishing};
+use super::{Point, Workload, compare, needed, timed, until_arrived, until_publishing};
 use crate::PAYLOAD_BYTES;
 use crate::lab::{Lab, PUBLISHED, Server};
 use crate::measure::{Meter, Run};
@@ -72,13 +72,7 @@ impl Workload for Publish {
     }
 
     fn start(&self, lab: &Lab, subject: Subject, _: &Point) -> Result<Option<Server>> {
-        let server = Server::start(lab, subject, WORKERS, &self.routes(subject), |builder| {
-            builder
-                .load("benchmark")
-                .line("modparam(\"benchmark\", \"enable\", 1)")
-                // Nothing is logged.
-                .line("modparam(\"benchmark\", \"granularity\", 1000000000)")
-        })?;
+        let server = Server::start(lab, subject, WORKERS, &self.routes(subject), timed)?;
         match subject {
             Subject::SipOnly => server.until_ready("publish")?,
             _ => until_publishing(lab, &server, "publish")?,
