@@ -365,7 +365,7 @@ pub const PARAMS: &[Param] = &[
         "Messages in flight and no confirm for so long: confirms stand still, a full outbox refuses at once."),
     int(c"amqp_hang_timeout_ms", 10_000, (1_000, 600_000), "ms", |b, n| b.config.hang_timeout = ms(n),
         "A manager process that gives no sign of life for so long is killed and started again. After half of it a silent one, \
-         which may have nothing to do, is asked; that is all that wakes an idle server, but for the heartbeats of AMQP."),
+         which may have nothing to do, is asked. An idle one gives a sign with each heartbeat of AMQP."),
     int(c"amqp_drain_timeout_ms", 3_000, (0, 50_000), "ms", |b, n| b.config.drain_timeout = ms(n),
         "At shutdown, how long the manager process waits for outstanding confirms."),
 
