@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::plots::{self, Bar, Curve, Group};
 use super::svg::{escape, short};
-use super::{Report, Summary, table};
+use super::{Report, Summary, paired, table};
 use crate::schedule::Cell;
 use crate::subject::Subject;
 
@@ -131,8 +131,8 @@ fn ceilings(report: &Report, page: &mut String) {
         if !matches!(cell.subject, Subject::Ours | Subject::Before | Subject::CModule | Subject::Rabbitmq) {
             continue;
         }
+        let Some(share) = paired::rates(cell, ceiling) else { continue };
         let summary = Summary::of(cell);
-        let share = summary.rate.median / ceiling;
         let bar = Bar {
             label: cell.subject.name().into(),
             parts: vec![(share, cell.subject.color())],

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `summary.rs` | several runs of one cell in one line |
+//! | `paired.rs` | one cell beside another, round by round |
 //! | `targets.rs` | what was promised, and what was measured |
 //! | `machine.rs` | on what |
 //! | `table.rs` | the Markdown |
@@ -13,6 +14,7 @@
 mod html;
 mod json;
 mod machine;
+mod paired;
 mod plots;
 mod summary;
 pub mod svg;
@@ -83,27 +85,30 @@ impl Report {
         Ok(())
     }
 
+    fn cell(&self, point: &str, subject: Subject) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.point.key == point && cell.subject == subject)
+    }
+
     /// The summary of one cell, if it was measured.
     fn summary(&self, point: &str, subject: Subject) -> Option<Summary> {
-        let cell = self.cells.iter().find(|cell| cell.point.key == point && cell.subject == subject);
-        cell.map(Summary::of)
+        self.cell(point, subject).map(Summary::of)
     }
 
     /// The better plain client at a point.
-    fn plain(&self, point: &str) -> Option<(Subject, Summary)> {
-        let plain = [Subject::Amqprs, Subject::Lapin].map(|subject| Some((subject, self.summary(point, subject)?)));
-        plain.into_iter().flatten().max_by(|(_, one), (_, other)| one.rate.median.total_cmp(&other.rate.median))
+    fn plain(&self, point: &str) -> Option<&Cell> {
+        let plain = [Subject::Amqprs, Subject::Lapin].map(|subject| self.cell(point, subject));
+        let rate = |cell: &Cell| Summary::of(cell).rate.median;
+        plain.into_iter().flatten().max_by(|one, other| rate(one).total_cmp(&rate(other)))
     }
 
-    /// The rate that is possible without the module at a point.
-    fn ceiling_of(&self, point: &str) -> Option<f64> {
-        let ceiling = match point.split_once('/')? {
-            ("publish", _) => self.summary(point, Subject::SipOnly),
-            ("loop", _) => self.plain("loop/1").map(|(_, summary)| summary),
+    /// What does the same at a point without the module.
+    fn ceiling_of(&self, point: &str) -> Option<&Cell> {
+        match point.split_once('/')? {
+            ("publish", _) => self.cell(point, Subject::SipOnly),
+            ("loop", _) => self.plain("loop/1"),
             ("query", rest) if rest.ends_with("5ms") => None,
-            ("query" | "consume", _) => self.plain(point.trim_end_matches("/fields")).map(|(_, summary)| summary),
+            ("query" | "consume", _) => self.plain(point.trim_end_matches("/fields")),
             _ => None,
-        };
-        ceiling.map(|summary| summary.rate.median).filter(|rate| *rate > 0.0)
+        }
     }
 }

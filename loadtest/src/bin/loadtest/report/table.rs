@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Summary};
+use super::{Report, Summary, paired};
 use crate::schedule::Cell;
 use crate::subject::Subject;
 
@@ -53,7 +53,7 @@ pub fn row(report: &Report, cell: &Cell) -> [String; COLUMNS.len()] {
         cell.point.key.clone(),
         cell.subject.name().into(),
         format!("{:.0} ({:.0}–{:.0})", rate.median, rate.min, rate.max),
-        ratio(report, cell, &summary),
+        ratio(report, cell),
         latency(|latency| latency.p50),
         latency(|latency| latency.p99),
         processor(&summary),
@@ -64,14 +64,10 @@ pub fn row(report: &Report, cell: &Cell) -> [String; COLUMNS.len()] {
 }
 
 /// Our rate at the same point, in parts of this one's.
-fn ratio(report: &Report, cell: &Cell, summary: &Summary) -> String {
-    let ours = report.cells.iter().find(|other| other.subject == Subject::Ours && other.point == cell.point);
-    match ours {
-        Some(ours) if cell.subject != Subject::Ours && summary.rate.median > 0.0 => {
-            format!("{:.2}", Summary::of(ours).rate.median / summary.rate.median)
-        }
-        _ => String::new(),
-    }
+fn ratio(report: &Report, cell: &Cell) -> String {
+    let ours = report.cell(&cell.point.key, Subject::Ours).filter(|_| cell.subject != Subject::Ours);
+    let ratio = ours.and_then(|ours| paired::rates(ours, cell));
+    ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"))
 }
 
 /// Sum, and its parts that are not next to nothing.

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
+use super::paired::{kamailio_us, more_kamailio_us, paired, rates};
 use super::{Report, Summary};
+use crate::measure::Run;
+use crate::schedule::Cell;
 use crate::subject::Subject;
 use crate::workloads::idle::CLIENT;
 
@@ -82,21 +85,25 @@ pub fn all(report: &Report) -> Vec<Target> {
 struct Look<'a>(&'a Report);
 
 impl Look<'_> {
+    fn cell(&self, point: &str, subject: Subject) -> Option<&Cell> {
+        self.0.cell(point, subject)
+    }
+
     fn summary(&self, point: &str, subject: Subject) -> Option<Summary> {
         self.0.summary(point, subject)
     }
 
-    fn rate(&self, point: &str, subject: Subject) -> Option<f64> {
-        self.summary(point, subject).map(|summary| summary.rate.median).filter(|rate| *rate > 0.0)
+    /// What `compare` says of our module at a point, and of what is beside it.
+    fn beside<T>(&self, point: &str, other: Option<&Cell>, compare: impl Fn(&Cell, &Cell) -> Option<T>) -> Option<T> {
+        self.cell(point, Subject::Ours).zip(other).and_then(|(ours, other)| compare(ours, other))
     }
 
     /// Our rate in parts of the C module's, and what is wrong with the latter.
     fn against_c(&self, what: &'static str, point: &str, bound: f64) -> Target {
-        let value = self.rate(point, Subject::Ours).zip(self.rate(point, Subject::CModule));
         Target {
             what,
             against: C,
-            value: value.map(|(ours, c)| ours / c),
+            value: self.beside(point, self.cell(point, Subject::CModule), rates),
             bound: Bound::AtLeast(bound),
             unit: "x",
             note: self.faults_of_c(point),
@@ -113,21 +120,23 @@ impl Look<'_> {
 
     /// Our rate in parts of the better plain client's at `ceiling`.
     fn against_ceiling(&self, what: &'static str, point: &str, ceiling: &str, bound: f64) -> Target {
-        let plain = self.0.plain(ceiling).map(|(subject, summary)| (subject, summary.rate.median));
+        let plain = self.0.plain(ceiling);
+        let note =
+            plain.map(|cell| format!("{}: {:.0} per second", cell.subject.name(), Summary::of(cell).rate.median));
         Target {
             what,
             against: CEILING,
-            value: self.rate(point, Subject::Ours).zip(plain).map(|(ours, (_, plain))| ours / plain),
+            value: self.beside(point, plain, rates),
             bound: Bound::AtLeast(bound),
             unit: "x",
-            note: plain.map_or(String::new(), |(subject, rate)| format!("{}: {rate:.0} per second", subject.name())),
+            note: note.unwrap_or_default(),
         }
     }
 
     /// Kamailio's processor time for a SIP request with a publish less that of one without.
     fn added(&self, subject: Subject) -> Option<f64> {
-        let with = self.summary("publish/16", subject)?.kamailio_us;
-        Some(with - self.summary("publish/16", Subject::SipOnly)?.kamailio_us)
+        const POINT: &str = "publish/16";
+        more_kamailio_us(self.cell(POINT, subject)?, self.cell(POINT, Subject::SipOnly)?)
     }
 
     fn cost_of_publishing(&self) -> Vec<Target> {
@@ -169,9 +178,12 @@ impl Look<'_> {
         let clock = ours.zip(inside(Subject::SipOnly)).map_or(String::new(), |(ours, nothing)| {
             format!("the clock has whole us; mean {:.1} us, of nothing {:.1} us", ours.mean, nothing.mean)
         });
+        let ratio = self.beside(point, self.cell(point, Subject::CModule), |ours, c| {
+            paired(ours, c, |ours, c| Some(ours.inside_us?.p50 / c.inside_us?.p50.max(1.0)))
+        });
         let target = |against, value, bound, unit, note| Target { what, against, value, bound, unit, note };
         vec![
-            target(C, ours.zip(c).map(|(ours, c)| ours.p50 / c.p50.max(1.0)), Bound::AtMost(0.05), "x p50", note),
+            target(C, ratio, Bound::AtMost(0.05), "x p50", note),
             target(ITSELF, ours.map(|ours| ours.p50), Bound::AtMost(2.0), "us p50", clock),
             target(ITSELF, ours.map(|ours| ours.p99), Bound::AtMost(20.0), "us p99", String::new()),
         ]
@@ -180,9 +192,9 @@ impl Look<'_> {
     fn queries(&self) -> Vec<Target> {
         let rate = "query, 16 workers, answered at once: rate";
         let latency = "query latency, 8 outstanding";
-        let of = |subject| self.summary("query/8", subject).and_then(|summary| summary.latency_us);
-        let (ours, c) = (of(Subject::Ours), of(Subject::CModule));
-        let plain = self.0.plain("query/8").and_then(|(_, summary)| summary.latency_us);
+        let (c, plain) = (self.cell("query/8", Subject::CModule), self.0.plain("query/8"));
+        let p99 = |ours: &Run, c: &Run| Some(ours.latency_us?.p99 / c.latency_us?.p99);
+        let more_p50 = |ours: &Run, plain: &Run| Some(ours.latency_us?.p50 - plain.latency_us?.p50);
         let failed = self.summary("query/16", Subject::Ours).map(|summary| summary.faults.values().sum::<u64>() as f64);
         let target = |what, against, value, bound, unit, note| Target { what, against, value, bound, unit, note };
         vec![
@@ -192,7 +204,7 @@ impl Look<'_> {
             target(
                 latency,
                 C,
-                ours.zip(c).map(|(ours, c)| ours.p99 / c.p99),
+                self.beside("query/8", c, |ours, c| paired(ours, c, p99)),
                 Bound::AtMost(0.3),
                 "x p99",
                 self.faults_of_c("query/8"),
@@ -200,7 +212,7 @@ impl Look<'_> {
             target(
                 latency,
                 CEILING,
-                ours.zip(plain).map(|(ours, plain)| ours.p50 - plain.p50),
+                self.beside("query/8", plain, |ours, plain| paired(ours, plain, more_p50)),
                 Bound::AtMost(100.0),
                 "us more p50",
                 String::new(),
@@ -210,18 +222,19 @@ impl Look<'_> {
 
     fn consumption(&self) -> Vec<Target> {
         let (no_ack, ack) = ("consume live, no_ack: rate", "consume live, acknowledged after processing: rate");
-        let cost = |subject| self.summary("consume/live/no_ack", subject).map(|summary| summary.kamailio_us);
+        const NO_ACK: &str = "consume/live/no_ack";
+        let cost = |subject| self.summary(NO_ACK, subject).map(|summary| summary.kamailio_us);
         let (ours, c) = (cost(Subject::Ours), cost(Subject::CModule));
         let note = ours.zip(c).map_or(String::new(), |(ours, c)| format!("{ours:.1} us, the C module's {c:.1} us"));
         vec![
-            self.against_c(no_ack, "consume/live/no_ack", 1.7),
-            self.against_ceiling(no_ack, "consume/live/no_ack", "consume/live/no_ack", 0.6),
+            self.against_c(no_ack, NO_ACK, 1.7),
+            self.against_ceiling(no_ack, NO_ACK, NO_ACK, 0.6),
             self.against_c(ack, "consume/live/ack", 1.5),
             self.against_ceiling(ack, "consume/live/ack", "consume/live/ack", 0.75),
             Target {
                 what: "processor time per consumed event",
                 against: C,
-                value: ours.zip(c).map(|(ours, c)| ours / c),
+                value: self.beside(NO_ACK, self.cell(NO_ACK, Subject::CModule), kamailio_us),
                 bound: Bound::AtMost(0.4),
                 unit: "x",
                 note,
