@@ -288,6 +288,27 @@ fn idle_processes_wake_for_heartbeats_only() {
     }
 }
 
+#[test]
+fn heartbeats_are_signs_of_life() {
+    // The supervisor would ask after five minutes. Heartbeats come every second from either side.
+    let kamailio = start("signs", |builder| {
+        builder.modparam_int("amqp_hang_timeout_ms", 600_000).modparam_int("amqp_heartbeats", 2)
+    });
+    let silent_ms = || {
+        let status = kamailio.rpc_structures(&["kazoo.status"]).unwrap();
+        status.iter().find_map(|block| block.get("manager_silent_ms")?.parse::<u64>().ok()).unwrap()
+    };
+    // The last thing that there is to do for a new connection comes after three heartbeats.
+    sleep(Duration::from_secs(8));
+    let longest = (0..10).map(|_| {
+        sleep(Duration::from_millis(500));
+        silent_ms()
+    });
+    let longest = longest.max().unwrap();
+    println!("longest silence of an idle manager: {longest} ms");
+    assert!(longest < 4_000, "{longest} ms");
+}
+
 /// Private memory of manager, consumers and SIP worker.
 fn memory(kamailio: &Kamailio) -> BTreeMap<String, u64> {
     let processes = kamailio.processes().unwrap();
