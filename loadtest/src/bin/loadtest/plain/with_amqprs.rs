@@ -22,23 +22,31 @@ use super::{CONFIRM_WINDOW, PREFETCH, Trips, Work, failed};
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-async fn open(port: u16) -> Result<(Connection, Channel)> {
-    let args = OpenConnectionArguments::new("127.0.0.1", port, "guest", "guest");
-    let connection = Connection::open(&args).await.map_err(|error| failed("connecting")(error.into()))?;
-    let channel = connection.open_channel(None).await.map_err(|error| failed("opening a channel")(error.into()))?;
+/// A connection to this port of 127.0.0.1, as the library has it by itself.
+fn arguments(port: u16) -> OpenConnectionArguments {
+    OpenConnectionArguments::new("127.0.0.1", port, "guest", "guest")
+}
+
+async fn open(args: &OpenConnectionArguments) -> Result<(Connection, Channel)> {
+    let connection = Connection::open(args).await.map_err(|error| failed("connecting")(error.into()))?;
+    let channel = open_channel(&connection).await?;
     Ok((connection, channel))
+}
+
+async fn open_channel(connection: &Connection) -> Result<Channel> {
+    connection.open_channel(None).await.map_err(|error| failed("opening a channel")(error.into()))
+}
+
+async fn select_confirms(channel: &Channel) -> Result<()> {
+    let selected = channel.confirm_select(ConfirmSelectArguments::new(false)).await;
+    selected.map_err(|error| failed("selecting confirms")(error.into()))
 }
 
 /// A connection with this heartbeat, a channel with confirms and one with a consumer of a queue of its own.
 pub(super) async fn connect_for_both(port: u16, heartbeat_s: u16) -> Result<impl Sized> {
-    let mut args = OpenConnectionArguments::new("127.0.0.1", port, "guest", "guest");
-    let connection = Connection::open(args.heartbeat(heartbeat_s)).await;
-    let connection = connection.map_err(|error| failed("connecting")(error.into()))?;
-    let channel = async || connection.open_channel(None).await;
-    let publishing = channel().await.map_err(|error| failed("opening a channel")(error.into()))?;
-    let confirms = publishing.confirm_select(ConfirmSelectArguments::new(false)).await;
-    confirms.map_err(|error| failed("selecting confirms")(error.into()))?;
-    let consuming = channel().await.map_err(|error| failed("opening a channel")(error.into()))?;
+    let (connection, publishing) = open(arguments(port).heartbeat(heartbeat_s)).await?;
+    select_confirms(&publishing).await?;
+    let consuming = open_channel(&connection).await?;
     let (_, messages) = consume_answers(&consuming).await?;
     Ok((connection, publishing, consuming, messages))
 }
@@ -87,12 +95,11 @@ impl amqprs::callbacks::ChannelCallback for Counter {
 }
 
 pub(super) async fn publish(port: u16, exchange: &str, bytes: usize, duration: Duration) -> Result<Work> {
-    let (connection, channel) = open(port).await?;
+    let (connection, channel) = open(&arguments(port)).await?;
     let (confirmed, more) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
     let counter = Counter { confirms: Confirms::default(), confirmed: confirmed.clone(), more: more.clone() };
     channel.register_callback(counter).await.map_err(|error| failed("listening")(error.into()))?;
-    let select = ConfirmSelectArguments::new(false);
-    channel.confirm_select(select).await.map_err(|error| failed("selecting confirms")(error.into()))?;
+    select_confirms(&channel).await?;
     let mut properties = BasicProperties::default();
     let properties = properties.with_content_type("application/json").with_delivery_mode(1).finish();
     let began = Instant::now();
@@ -122,7 +129,7 @@ async fn wait(more: &Notify) -> Result<()> {
 }
 
 pub(super) async fn round_trips(port: u16, outstanding: u32, duration: Duration) -> Result<Work> {
-    let (connection, channel) = open(port).await?;
+    let (connection, channel) = open(&arguments(port)).await?;
     let (answers, mut messages) = consume_answers(&channel).await?;
     let mut trips = Trips::begin()?;
     for _ in 0..outstanding {
@@ -158,7 +165,7 @@ pub(super) async fn consume(
     ready: impl FnOnce(),
     count: impl Fn() -> u64,
 ) -> Result<Work> {
-    let (connection, channel) = open(port).await?;
+    let (connection, channel) = open(&arguments(port)).await?;
     let qos = BasicQosArguments::new(0, PREFETCH, false);
     channel.basic_qos(qos).await.map_err(|error| failed("setting the prefetch")(error.into()))?;
     let args = BasicConsumeArguments::new(queue, "").manual_ack(!no_ack).finish();

@@ -264,10 +264,7 @@ impl Look<'_> {
     /// Wake-ups of our processes in an idle server less those of a plain client, which has AMQP's heartbeats only. The
     /// supervisor's looks for a sign of life are heartbeats of the server's own.
     fn idle(&self) -> Target {
-        let run = |subject| {
-            let cell = self.0.cells.iter().find(|cell| cell.point.key == "idle" && cell.subject == subject);
-            cell.and_then(|cell| cell.runs.first()).filter(|run| run.is_result())
-        };
+        let run = |subject| self.cell("idle", subject).and_then(|cell| cell.runs.first()).filter(|run| run.is_result());
         let of = |subject, kind| run(subject).and_then(|run| run.wake_ups.get(kind).copied());
         let [manager, routes] = ["manager", "event routes"].map(|kind| of(Subject::Ours, kind));
         let (supervisor, client) = (of(Subject::Ours, "supervisor"), of(Subject::Amqprs, CLIENT));
