@@ -297,7 +297,7 @@ fn no_broker_and_a_lost_one_end_the_wait_at_once() {
     let began = Instant::now();
     broker.kill().unwrap();
     let finals = finals(&sip, posted.len(), Duration::from_millis(500));
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     for answers in finals.values() {
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(went_on(&answers[0]), ("ERR", ""));
@@ -484,7 +484,7 @@ fn hundreds_wait_while_the_only_worker_is_free() {
     let free = query(&other, "look", "many", "plain", "x", &[]);
     assert_eq!(free.code, 480, "{free:?}");
     println!("{CALLS} suspended, the worker answers after {:?}", began.elapsed());
-    assert!(began.elapsed() < PATIENCE, "the worker was busy for {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "the worker was busy for {:?}", began.elapsed());
     for (call, answers) in finals.complete(&sip, CALLS, Duration::from_millis(500)) {
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(went_on(&answers[0]), ("OK", say[&call].as_str()), "each gets its own answer");
@@ -531,7 +531,7 @@ fn killed_manager_leaves_no_transaction_waiting() {
         assert_eq!(answers.len(), 1, "{answers:?}");
         assert_eq!(went_on(&answers[0]), ("ERR", ""));
     }
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
 
     // In every stage: in the outbox, on the way, waiting, answered. Every fourth waits when the manager is killed, and
     // some were answered, on a slow machine too.
@@ -596,7 +596,7 @@ fn full_outbox_gives_the_transaction_back() {
     let began = Instant::now();
     let ended = finals(&sip, waiting as usize, Duration::from_millis(300));
     assert!(ended.values().all(|answers| went_on(&answers[0]).0 == "ERR"), "{ended:?}");
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     none_is_left(&kamailio);
     still_well(&mut kamailio);
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use common::{
     LONG, PATIENCE, broker, complaints, exactly, kamailio, kill_manager, logged, managers, publish_queued,
-    publish_routed, reports, stat, stats, still_well, tail, until_connected, until_consumed, until_logged, until_queue,
-    until_stat,
+    publish_routed, release, reports, stat, stats, still_well, tail, until_connected, until_consumed, until_logged,
+    until_queue, until_stat,
 };
 use rig::{Broker, Exchange, Flood, Kamailio, Message, Queue, Signal, Sink, wait_until};
 use serde_json::{Value, json};
@@ -367,11 +367,6 @@ fn start_slow(name: &str, broker: &Broker, wait: u32, adjust: impl FnOnce(rig::B
     let kamailio = start(name, broker, &slow_routes(name, wait), patient);
     until_queue(broker, name);
     kamailio
-}
-
-/// Lets the event routes of [`slow_routes`] end.
-fn release(kamailio: &Kamailio) {
-    kamailio.rpc(&["pv.shvSet", "released", "int", "1"]).unwrap();
 }
 
 #[test]

@@ -273,8 +273,9 @@ fn idle_processes_wake_for_heartbeats_only() {
     let kamailio = start("quiet", |builder| builder);
     until_queue(&broker(), "costs-in");
     // In 20 s there are 4 heartbeats each way (half of amqp_heartbeats) and 2 looks of the client library at each of its 3
-    // channels. Its timers take up to three steps. Each heartbeat is a sign of life, so the supervisor asks for none; it
-    // looks half of amqp_hang_timeout_ms after the last sign that it saw.
+    // channels. Its timers take up to three steps. Each heartbeat is a sign of life, so the supervisor asks for none. It
+    // looks half of amqp_hang_timeout_ms after the last sign that it saw: at most once for each heartbeat, if each comes
+    // a moment too late for the look that was meant for it.
     let kinds = [("kazoo consumer", 0), ("kazoo supervisor", 8), ("kazoo manager", 5 + 3 * (5 + 3 * 3))];
     // A second after the last work it is idle; the broker's last words come later.
     sleep(Duration::from_secs(3));

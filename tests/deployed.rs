@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{
-    PATIENCE, ask, broker, exactly, hostname, number, sink, sip, stat, still_well, tail, until_connected, until_logged,
-    until_queue,
+    PATIENCE, ask, broker, exactly, hostname, number, release, sink, sip, stat, still_well, tail, until_connected,
+    until_logged, until_queue,
 };
 use rig::{
     Broker, Database, Engine, Exchange, Flood, Kamailio, Message, Peer, Queue, Reply, Sink, Sipp, SippReport, SippRun,
@@ -294,7 +294,7 @@ fn example_of_json_subscription_acknowledges_when_the_route_has_ended() {
     publish_routed(&broker, "dialoginfo", &format!("BLF-{}", hostname("subscribe_json")), &json!({"State": "early"}));
     assert!(wait_until(PATIENCE, || unacknowledged() == 1), "{}", tail(&kamailio));
     assert_eq!(logged(&kamailio, "Received json payload").len(), 0, "acknowledged only after the route");
-    kamailio.rpc(&["pv.shvSet", "released", "int", "1"]).unwrap();
+    release(&kamailio);
     until_logged(&kamailio, "Received json payload : { \"State\": \"early\"");
     assert!(wait_until(PATIENCE, || unacknowledged() == 0), "{}", tail(&kamailio));
     assert_eq!(listed(&broker, "list_exchanges", "dialoginfo", &["type", "durable"]), ["direct", "true"]);

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{
-    LONG, PATIENCE, broker, kamailio, kill_manager, logged, publish_queued, reports, stat, still_well, tail,
+    LONG, PATIENCE, broker, kamailio, kill_manager, logged, publish_queued, release, reports, stat, still_well, tail,
     until_connected, until_consumed, until_queue,
 };
 use rig::{Broker, Builder, Flood, Kamailio, Message, wait_until};
@@ -192,7 +192,7 @@ fn a_slow_key_holds_up_nobody_but_its_consumer() {
     let count = |key: &str| logged(&kamailio, "BY=").iter().filter(|line| line.starts_with(&format!("{key}|"))).count();
     assert!(wait_until(PATIENCE, || count(other) == 51), "{}", tail(&kamailio));
     assert_eq!((logged(&kamailio, "SLOW").len(), count("call-0")), (0, 1), "the slow one holds up its own key alone");
-    kamailio.rpc(&["pv.shvSet", "released", "int", "1"]).unwrap();
+    release(&kamailio);
     assert!(wait_until(PATIENCE, || count("call-0") == 101 && count("spread") == 20), "{}", tail(&kamailio));
     still_well(&mut kamailio);
 }

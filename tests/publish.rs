@@ -489,7 +489,7 @@ impl Drop for Restore<'_> {
     fn drop(&mut self) {
         let undone = [
             self.0.set_permissions("guest", ".*", ".*", ".*").is_ok(),
-            self.0.ctl(&["eval", "application:set_env(rabbit, max_message_size, 134217728)."]).is_ok(),
+            self.0.eval("application:set_env(rabbit, max_message_size, 134217728)").is_ok(),
             self.0.ctl(&["clear_policy", "narrow"]).is_ok(),
         ];
         println!("the broker is as before: {undone:?}");
@@ -510,7 +510,7 @@ fn messages_that_the_broker_refuses_for_any_reason_are_told_and_their_neighbours
     broker.declare_queue(&Queue::new("narrow").bind(&Exchange::topic("narrow"), "#")).unwrap();
     let restore = Restore(&broker);
     broker.set_permissions("guest", ".*", "^(?!forbidden).*", ".*").unwrap();
-    broker.ctl(&["eval", "application:set_env(rabbit, max_message_size, 50000)."]).unwrap();
+    broker.eval("application:set_env(rabbit, max_message_size, 50000)").unwrap();
     let policy = r#"{"max-length":1,"overflow":"reject-publish"}"#;
     broker.ctl(&["set_policy", "narrow", "^narrow$", policy, "--apply-to", "queues"]).unwrap();
 
@@ -656,8 +656,8 @@ fn requests_with_a_full_outbox_wait_for_milliseconds_and_a_loop_as_long_as_it_ma
     };
     let levels: Vec<_> = full.map(|ring| (level(ring, "used: "), level(ring, "peak: "))).collect();
     assert!(levels.iter().any(|(used, peak)| *used > 15_000 && peak >= used), "{rings}");
-    // A second each as a loop waits would be minutes. A busy machine may keep a worker from running now and then.
-    assert!(median < Duration::from_millis(50) && all < Duration::from_secs(10), "{median:?}, {longest:?}, {all:?}");
+    assert!(median < Duration::from_millis(50), "{median:?}");
+    assert!(longest < Duration::from_millis(500) && all < Duration::from_secs(2), "{longest:?}, {all:?}");
 
     kamailio.signal(manager, Signal::SIGCONT).unwrap();
     until_stat(&kamailio, "confirmed", accepted.cast_unsigned());

@@ -5,7 +5,7 @@ mod common;
 
 use common::{
     PATIENCE, broker, complaints, kamailio, logged, publish_queued, publish_routed, reports, stat, still_well, tail,
-    until_connected, until_logged, until_queue,
+    until_connected, until_consumed, until_logged, until_queue,
 };
 use rig::{Broker, Exchange, Kamailio, Queue, wait_until};
 
@@ -54,10 +54,6 @@ fn bindings(broker: &Broker, destination: &str) -> Vec<String> {
     found
 }
 
-fn until_consumed(kamailio: &Kamailio, queue: &str) {
-    until_logged(kamailio, &format!("consuming queue \"{queue}\""));
-}
-
 #[test]
 fn flags_reach_exchange_and_queue_in_every_form_of_writing() {
     let broker = broker();
@@ -80,7 +76,7 @@ fn flags_reach_exchange_and_queue_in_every_form_of_writing() {
         ],
     );
     for queue in ["both", "bools", "texts", "floats", "plain", "defs", "inside"] {
-        until_consumed(&kamailio, queue);
+        until_consumed(&kamailio, queue, 1);
     }
     let listed = exchanges(&broker);
     assert_eq!(row(&listed, "both"), ["topic", "true", "true", "false"]);
@@ -120,7 +116,7 @@ fn every_key_and_every_exchange_binding_is_made() {
         ],
     );
     for queue in ["keys", "nokey", "main", "no-exchange"] {
-        until_consumed(&kamailio, queue);
+        until_consumed(&kamailio, queue, 1);
     }
     until_logged(&kamailio, "(exchange \"named-by-broker\")");
     assert_eq!(bindings(&broker, "keys"), ["keys 3 queue", "keys one.# queue", "keys two.* queue"]);
@@ -165,11 +161,11 @@ fn passive_ones_are_used_as_they_are_and_waited_for() {
             "{'exchange':'later','type':'topic','queue':'later','routing':'l','exchange-def':{'passive':1}}",
         ],
     );
-    until_consumed(&kamailio, "there");
+    until_consumed(&kamailio, "there", 1);
     assert!(wait_until(PATIENCE, || complaints(&kamailio).iter().any(|line| line.contains("no exchange 'later'"))));
     assert_eq!(row(&queues(&broker), "there"), ["true", "false", "false"]);
     broker.declare_exchange(&Exchange::direct("later")).unwrap();
-    until_consumed(&kamailio, "later");
+    until_consumed(&kamailio, "later", 1);
     publish_routed(&broker, "there", "t", r#"{"Id":1}"#);
     publish_routed(&broker, "later", "l", r#"{"Id":2}"#);
     let mut seen = reports(&kamailio, "GOT=", 2);

@@ -100,6 +100,11 @@ pub fn until_consumed(kamailio: &Kamailio, queue: &str, times: usize) {
     assert!(consumed, "queue {queue} is not consumed\n{}", tail(kamailio));
 }
 
+/// Lets event routes end that wait while `$shv(released)` is 0: what is asked meanwhile may take seconds on a busy machine.
+pub fn release(kamailio: &Kamailio) {
+    kamailio.rpc(&["pv.shvSet", "released", "int", "1"]).unwrap();
+}
+
 /// Waits until the broker has the queue, which the module declares when it is connected. It is not yet bound then: what
 /// is published to an exchange has to go through [`publish_routed`] or a [`Flood`].
 pub fn until_queue(broker: &Broker, queue: &str) {
